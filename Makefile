@@ -1,0 +1,78 @@
+# Every target sets up what it needs. `make` alone lists the targets.
+
+VENV := .venv
+UV_VERSION := 0.13.9
+WHEELS := ../shared/wheels
+
+# uv from PATH, or a pinned one inside the virtual environment. pip only fetches that one: given the project itself, its
+# resolver goes back through releases for minutes on this set of packages, where uv takes seconds.
+UV := $(if $(shell uv --version 2>/dev/null),uv,$(VENV)/bin/uv)
+
+# Python 3.11, or whatever python3 is. Another one: make PYTHON=/path/to/python
+PYTHON ?= $(shell python3.11 -c '' 2>/dev/null && echo python3.11 || echo python3)
+
+# A folder of wheels beside the checkout is looked into first; without one everything comes from the package index.
+FIND_LINKS := $(if $(wildcard $(WHEELS)),--find-links $(WHEELS))
+
+# For the command of the target: make test ARGS="-k plan", make lock ARGS="--upgrade-package prefect"
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.SUFFIXES:
+.PHONY: help setup demo test check format lock clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+setup: $(VENV)/.installed ## Make the virtual environment; every target that needs it does so by itself
+	@:
+
+demo: $(VENV)/.installed ## Compare seven tiny arms on a small real data set; the chart lands in out/
+	@$(VENV)/bin/freeze-bench compare plans/demo.toml --results out $(ARGS)
+
+test: $(VENV)/.installed ## Run the tests: no GPU, no cluster, no network
+	@$(VENV)/bin/python -m pytest $(ARGS)
+
+check: $(VENV)/.installed ## Lint, format, types, import rules, spelling; changes nothing
+	@$(VENV)/bin/ruff check --quiet
+	@$(VENV)/bin/ruff format --check --quiet
+	@$(VENV)/bin/mypy --no-error-summary
+	@kept=$$($(VENV)/bin/lint-imports --no-logo 2>&1) || { echo "$$kept"; exit 1; }
+	@$(VENV)/bin/codespell
+	@echo "All checks passed."
+
+format: $(VENV)/.installed ## Format the code and mend what the linter can
+	@$(VENV)/bin/ruff check --fix --quiet
+	@$(VENV)/bin/ruff format --quiet
+
+# The lock names no index, so that it holds wherever packages come from. It is valid for every system and every Python
+# that the project supports, not only for this machine's.
+lock: $(if $(filter uv,$(UV)),,$(VENV)/bin/uv) ## Pin the versions in requirements.lock anew, after a change to pyproject.toml
+	@$(UV) pip compile --quiet --universal --no-emit-index-url --all-extras --python-version 3.11 \
+		--custom-compile-command 'make lock' $(ARGS) pyproject.toml --output-file requirements.lock
+
+clean: ## Remove the virtual environment, caches and builds; results in out/ stay
+	@rm -rf $(VENV) build dist *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The lock constrains and does not list: packages that only another system or a CUDA build needs are left out.
+$(VENV)/.installed: pyproject.toml requirements.lock | $(VENV)/bin/python $(if $(filter uv,$(UV)),,$(VENV)/bin/uv)
+	@echo "Installing into $(VENV), once ..."
+	@$(UV) pip install --quiet --python $(VENV)/bin/python $(FIND_LINKS) --constraint requirements.lock \
+		--editable '.[worker,flows,dev]'
+	@touch $@
+
+$(VENV)/bin/python:
+ifeq ($(UV),uv)
+	@uv venv --quiet --allow-existing --python '$(PYTHON)' $(VENV)
+else
+	@'$(PYTHON)' -m venv $(VENV)
+endif
+	@$@ -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { version=$$($@ --version 2>&1); rm -rf $(VENV); \
+		echo "freeze-bench needs Python 3.11, and $(PYTHON) is $$version. Name another: make PYTHON=/path/to/python3.11" >&2; \
+		exit 1; }
+
+$(VENV)/bin/uv: | $(VENV)/bin/python
+	@$(VENV)/bin/python -m ensurepip >/dev/null
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)

@@ -1,0 +1,164 @@
+"""Workers as processes of this machine."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from flows.executors import WorkerOutcome
+from flows.executors.places import Place, divide_machine
+from flows.settings import RunnerSettings
+from worker.contract.config import (
+    PARENT_PIPE_ENV,
+    RUN_CONFIG_ENV,
+    TERMINATION_LOG_ENV,
+    Execution,
+    PrepareConfig,
+    RunConfig,
+)
+from worker.contract.errors import ExitCode
+from worker.contract.results import Failure
+
+TERMINATION_SECONDS = 12.0
+"""From SIGTERM to SIGKILL: more than the ten seconds in which a worker ends by itself."""
+
+
+class ExecutorClosedError(Exception):
+    """No worker is started any more: the comparison was cancelled."""
+
+
+class LocalExecutor:
+    """Runs each worker as a process of its own, in one of a fixed number of places.
+
+    A worker's standard input is a pipe from this process: when this process dies, however it dies, the pipe ends and
+    the worker stops. Workers lead their own sessions, so that Ctrl-C reaches them only through ``close``.
+
+    Args:
+        execution: What workers are told; the number of threads is each place's.
+        places: What of the machine each worker gets.
+        log_folder: Where each worker's output goes, one file per name.
+    """
+
+    def __init__(self, execution: Execution, places: Sequence[Place], log_folder: Path) -> None:
+        """Take over the places; nothing is started yet."""
+        self.execution = execution
+        self._log_folder = log_folder
+        self._free = list(places)
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._changed = threading.Condition()
+        self._is_closed = False
+
+    def run(self, config: RunConfig | PrepareConfig, on_start: Callable[[], None]) -> WorkerOutcome:
+        """Run one worker to its end, after waiting for a place.
+
+        Raises:
+            ExecutorClosedError: ``close`` was called before or while the worker ran.
+        """
+        with self._place() as place, tempfile.TemporaryDirectory(prefix="freeze-bench-") as folder:
+            last_words = Path(folder, "termination.json")
+            log_path = self._log_folder / f"{config.name}.log"
+            log_path.parent.mkdir(parents=True, exist_ok=True)
+            on_start()
+            execution = config.execution.model_copy(update={"num_threads": place.num_threads})
+            document = config.model_copy(update={"execution": execution}).model_dump_json()
+            with log_path.open("wb") as log_file:
+                process = self._start(document, place, last_words, log_file.fileno())
+                exit_code = process.wait()
+            with self._changed:
+                self._running.discard(process)
+                if self._is_closed:
+                    raise ExecutorClosedError
+            return WorkerOutcome(exit_code, None if exit_code == 0 else _failure(exit_code, last_words, log_path))
+
+    def close(self) -> None:
+        """End every worker: SIGTERM, then SIGKILL to those that are still there."""
+        with self._changed:
+            self._is_closed = True
+            running = list(self._running)
+            self._changed.notify_all()
+        for process in running:
+            process.terminate()
+        for process in running:
+            try:
+                process.wait(TERMINATION_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    @contextmanager
+    def _place(self) -> Iterator[Place]:
+        with self._changed:
+            self._changed.wait_for(lambda: self._is_closed or self._free)
+            if self._is_closed:
+                raise ExecutorClosedError
+            place = self._free.pop(0)
+        try:
+            yield place
+        finally:
+            with self._changed:
+                self._free.append(place)
+                self._changed.notify()
+
+    def _start(self, document: str, place: Place, last_words: Path, log_file: int) -> "subprocess.Popen[bytes]":
+        environment = {
+            **os.environ,
+            RUN_CONFIG_ENV: document,
+            TERMINATION_LOG_ENV: str(last_words),
+            PARENT_PIPE_ENV: "1",
+            "OMP_NUM_THREADS": str(place.num_threads),
+            # Threads that spin while they wait take the cores from the worker beside them: 1.5 s became 32 s per arm.
+            "OMP_WAIT_POLICY": "PASSIVE",
+            "CUDA_VISIBLE_DEVICES": place.gpu or "",
+        }
+        with self._changed:
+            if self._is_closed:
+                raise ExecutorClosedError
+            process = subprocess.Popen(
+                [sys.executable, "-m", "worker"],
+                env=environment,
+                stdin=subprocess.PIPE,
+                stdout=log_file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            self._running.add(process)
+        return process
+
+
+def open_local_executor(settings: RunnerSettings, comparison: str) -> LocalExecutor:
+    """Return an executor with as many places as the settings say, or as this machine has."""
+    cache = str(Path(settings.cache).expanduser().resolve())
+    results = settings.results if "://" in settings.results else str(Path(settings.results).expanduser().resolve())
+    return LocalExecutor(
+        Execution(results=results, cache=cache, device=settings.device),
+        divide_machine(settings.num_workers, may_use_gpus=settings.device != "cpu"),
+        Path(cache, "logs", comparison),
+    )
+
+
+def _failure(exit_code: int, last_words: Path, log_path: Path) -> Failure:
+    """Read a worker's last words; a worker that could not say any was killed."""
+    try:
+        return Failure.model_validate_json(last_words.read_bytes())
+    except (FileNotFoundError, ValidationError):
+        pass
+    if exit_code < 0:
+        name = signal.Signals(-exit_code).name
+        hint = " (often the kernel, when memory runs out)" if name == "SIGKILL" else ""
+        return Failure(
+            exit_code=exit_code,
+            problem=f"The worker was killed by {name}{hint}.",
+            remedy=f"Its log is {log_path}; with less memory at hand, run fewer workers at once.",
+        )
+    return Failure(
+        exit_code=exit_code or ExitCode.ERROR,
+        problem=f"The worker ended with exit code {exit_code} and no explanation.",
+        remedy=f"Its log is {log_path}.",
+    )

@@ -1,0 +1,179 @@
+"""The prepare step on the flow side: what is asked of workers, and what is made of their answers."""
+
+import uuid
+from collections.abc import Callable
+from pathlib import PurePosixPath
+from typing import TypeVar
+
+from flows.executors import Executor
+from worker.contract.arms import Arm, BackboneSpec
+from worker.contract.config import Execution, PrepareConfig, PreparedBackbone, PreparedData, RunConfig, arm_training
+from worker.contract.errors import DataError, ExitCode, PlanConflictError
+from worker.contract.plan import Plan
+from worker.contract.records import Record, content_hash, slug
+from worker.contract.results import Failure
+from worker.contract.store import ResultsStore
+
+AnyRecord = TypeVar("AnyRecord", bound=Record)
+
+PLAN_FILE = "plan.json"
+DATA_FILE = "prepared/data.json"
+
+
+class WorkerFailedError(Exception):
+    """A worker ended without doing what it was told."""
+
+    def __init__(self, name: str, failure: Failure) -> None:
+        """Keep the worker's last words."""
+        super().__init__(f"{name}: {failure.problem} {failure.remedy}")
+        self.failure = failure
+
+
+def check_plan(store: ResultsStore, plan: Plan) -> None:
+    """Refuse a plan whose shared conditions differ from those of the results under its name.
+
+    Arms and seeds may come and go; what all of them share may not change under one name.
+
+    Raises:
+        PlanConflictError: Names what differs.
+    """
+    stored = store.read_record(PurePosixPath(plan.comparison, PLAN_FILE), Plan)
+    if stored is None:
+        return
+    differing = [
+        f"{table}.{key} is {new[key]!r}, was {old[key]!r}"
+        for table in ("data", "training")
+        for old, new in [(getattr(stored, table).model_dump(), getattr(plan, table).model_dump())]
+        for key in new
+        if new[key] != old[key]
+    ]
+    if differing:
+        raise _conflict(store, plan, "; ".join(differing))
+
+
+def check_data(store: ResultsStore, plan: Plan, data: PreparedData) -> None:
+    """Refuse a data set whose content differs from that of the results under this name, and put down this one.
+
+    Raises:
+        PlanConflictError: The same source now has other content.
+    """
+    path = PurePosixPath(plan.comparison, DATA_FILE)
+    stored = store.read_record(path, PreparedData)
+    if stored is not None and stored.digest != data.digest:
+        raise _conflict(store, plan, f"the content of {data.source} has changed")
+    store.write_record(path, data)
+
+
+def _conflict(store: ResultsStore, plan: Plan, differing: str) -> PlanConflictError:
+    folder = store.locate(PurePosixPath(plan.comparison))
+    return PlanConflictError(
+        f"The comparison {plan.comparison!r} exists with other conditions: {differing}.",
+        remedy=f"Give the plan another name, or move {folder} away.",
+    )
+
+
+def prepare_data(executor: Executor, plan: Plan) -> PreparedData:
+    """Have a worker load and split the data set.
+
+    Raises:
+        DataError: The source cannot be read, or cannot be split as asked.
+        WorkerFailedError: The worker failed otherwise.
+    """
+    try:
+        return _ask(executor, _prepare_config(executor, plan, "data"), PreparedData)
+    except WorkerFailedError as error:
+        if error.failure.exit_code == ExitCode.DATA:
+            raise DataError(error.failure.problem, remedy=error.failure.remedy) from error
+        raise
+
+
+def prepare_backbone(
+    executor: Executor, plan: Plan, spec: BackboneSpec, data: PreparedData, on_start: Callable[[], None]
+) -> PreparedBackbone:
+    """Have a worker fetch or make a backbone.
+
+    Raises:
+        WorkerFailedError: It could not.
+    """
+    config = _prepare_config(executor, plan, _name(spec), backbone=spec, prepared_data=data)
+    return _ask(executor, config, PreparedBackbone, on_start)
+
+
+def find_data(executor: Executor, plan: Plan) -> PreparedData | None:
+    """Return the data set if it is in the cache; nothing is loaded.
+
+    Raises:
+        WorkerFailedError: Its source cannot be identified.
+    """
+    return _look(executor, _prepare_config(executor, plan, "data", only_look=True), PreparedData)
+
+
+def find_backbone(executor: Executor, plan: Plan, spec: BackboneSpec, data: PreparedData) -> PreparedBackbone | None:
+    """Return a backbone if it is in the cache; nothing is fetched or made.
+
+    Raises:
+        WorkerFailedError: Its source cannot be identified.
+    """
+    config = _prepare_config(executor, plan, _name(spec), backbone=spec, prepared_data=data, only_look=True)
+    return _look(executor, config, PreparedBackbone)
+
+
+def run_config(plan: Plan, arm: Arm, data: PreparedData, backbone: PreparedBackbone, execution: Execution) -> RunConfig:
+    """Return what the worker of one arm is told, for all seeds."""
+    return RunConfig(
+        comparison=plan.comparison,
+        arm=arm,
+        seeds=plan.seeds,
+        data=data,
+        backbone=backbone,
+        training=arm_training(plan.training, arm.mode),
+        execution=execution,
+    )
+
+
+def _name(spec: BackboneSpec) -> str:
+    return f"{slug(spec.short_name)}-{content_hash(spec.model_dump())[:8]}"
+
+
+def _prepare_config(
+    executor: Executor,
+    plan: Plan,
+    name: str,
+    *,
+    backbone: BackboneSpec | None = None,
+    prepared_data: PreparedData | None = None,
+    only_look: bool = False,
+) -> PrepareConfig:
+    return PrepareConfig(
+        name=f"prepare-{name}",
+        answer=f"{plan.comparison}/prepared/{name}-{uuid.uuid4().hex}.json",
+        data=plan.data,
+        backbone=backbone,
+        prepared_data=prepared_data,
+        only_look=only_look,
+        execution=executor.execution,
+    )
+
+
+def _ask(
+    executor: Executor, config: PrepareConfig, form: type[AnyRecord], on_start: Callable[[], None] = lambda: None
+) -> AnyRecord:
+    answer = _look(executor, config, form, on_start)
+    if answer is None:
+        problem = f"{config.name} ended well but left no answer in {config.execution.results}."
+        remedy = "Make sure that workers see the same results store as the flow."
+        raise WorkerFailedError(config.name, Failure(exit_code=ExitCode.ERROR, problem=problem, remedy=remedy))
+    return answer
+
+
+def _look(
+    executor: Executor, config: PrepareConfig, form: type[AnyRecord], on_start: Callable[[], None] = lambda: None
+) -> AnyRecord | None:
+    outcome = executor.run(config, on_start)
+    if outcome.failure:
+        raise WorkerFailedError(config.name, outcome.failure)
+    store = ResultsStore(config.execution.results)
+    path = PurePosixPath(config.answer)
+    answer = store.read_record(path, form)
+    store.delete(path)
+    return answer

@@ -1,0 +1,94 @@
+"""The report: reads a comparison out of the results store, proves it, and puts chart and numbers beside it.
+
+Everything drawn comes from the store, so a report can be made again at any time and anywhere.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from flows.collect import collect_runs
+from flows.comparison import Comparison, build_comparison
+from flows.plot import render_comparison
+from worker.contract.config import PreparedData
+from worker.contract.errors import ResultError
+from worker.contract.plan import Plan
+from worker.contract.store import ResultsStore
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundComparison:
+    """A comparison in a results store.
+
+    Attributes:
+        store: The store that holds it.
+        plan: Its plan; says in which folder of the store it lies.
+    """
+
+    store: ResultsStore
+    plan: Plan
+
+
+def find_comparisons(path_or_url: str) -> list[FoundComparison]:
+    """Find the comparisons below a results store, or the one in a comparison's own folder.
+
+    Args:
+        path_or_url: Root of a results store or folder of one comparison, on disk or as an fsspec URL.
+
+    Returns:
+        The comparisons by folder name; empty if there is none.
+
+    Raises:
+        ResultError: A ``plan.json`` is not a plan, or lies in a folder that does not have its comparison's name.
+    """
+    store = ResultsStore(path_or_url)
+    if _read_if_there(store, PurePosixPath("plan.json")) is not None:
+        parent, folder = _split_last(path_or_url)
+        return [_open_comparison(ResultsStore(parent), folder)]
+    names = store.names(PurePosixPath("/"))  # the root itself: object stores do not know "."
+    return [_open_comparison(store, name) for name in names if _read_if_there(store, PurePosixPath(name, "plan.json"))]
+
+
+def write_report(store: ResultsStore, plan: Plan) -> Comparison:
+    """Put ``comparison.png``, ``comparison.svg`` and ``comparison.json`` into a comparison's folder.
+
+    Made of what the store holds at this moment: with half of the arms finished, the rest is named as missing.
+
+    Returns:
+        The comparison. It is written last: whoever sees a new one sees its charts.
+
+    Raises:
+        ResultError: ``prepared/data.json`` is not readable.
+    """
+    folder = PurePosixPath(plan.comparison)
+    data = store.read_record(folder / "prepared" / "data.json", PreparedData)
+    collected = collect_runs(store, plan, data)
+    comparison = build_comparison(plan, data, collected.runs, collected.failures)
+    for name, content in render_comparison(comparison).items():
+        store.write(folder / name, content)
+    store.write_record(folder / "comparison.json", comparison)
+    return comparison
+
+
+def _open_comparison(store: ResultsStore, folder: str) -> FoundComparison:
+    path = PurePosixPath(folder, "plan.json")
+    plan = store.read_record(path, Plan)
+    if plan is None or plan.comparison != folder:
+        problem = f"{store.locate(path)} is not the plan of a comparison named {folder!r}."
+        raise ResultError(problem, remedy="A comparison's folder has the name of its comparison: name it so again.")
+    return FoundComparison(store=store, plan=plan)
+
+
+def _read_if_there(store: ResultsStore, path: PurePosixPath) -> bytes | None:
+    try:
+        return store.read(path)
+    except NotADirectoryError:  # a file that lies among the folders
+        return None
+
+
+def _split_last(path_or_url: str) -> tuple[str, str]:
+    """Return where the parent of a folder is, and the folder's name."""
+    if "://" in path_or_url:
+        parent, separator, name = path_or_url.rstrip("/").rpartition("/")
+        return parent + separator, name
+    path = Path(path_or_url).expanduser().resolve()
+    return str(path.parent), path.name

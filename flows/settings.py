@@ -1,0 +1,34 @@
+"""Where a flow run keeps results and cache, and how its workers are run."""
+
+import os
+from pathlib import Path
+
+from pydantic import Field
+
+from worker.contract.config import Device
+from worker.contract.records import Record
+
+RESULTS_ENV = "FREEZE_BENCH_RESULTS"
+CACHE_ENV = "FREEZE_BENCH_CACHE"
+
+
+def default_results() -> str:
+    """Return the results store of this environment: ``$FREEZE_BENCH_RESULTS``, or the folder ``out``."""
+    return os.environ.get(RESULTS_ENV) or "out"
+
+
+def default_cache() -> str:
+    """Return the cache of this environment: ``$FREEZE_BENCH_CACHE``, or ``freeze-bench`` in the user's cache folder."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return os.environ.get(CACHE_ENV) or str(Path(base, "freeze-bench"))
+
+
+class RunnerSettings(Record):
+    """How the arms of a comparison are run on this machine. Changes no curve."""
+
+    results: str = Field(default_factory=default_results, description="Results store: a folder or any fsspec URL.")
+    cache: str = Field(default_factory=default_cache, description="Folder for data, backbones, features and logs.")
+    device: Device = Field(default="auto", description="auto takes a GPU where there is one.")
+    num_workers: int | None = Field(
+        default=None, ge=1, le=1024, description="Workers at once; by default one per GPU, without GPUs two at most."
+    )

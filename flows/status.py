@@ -1,0 +1,69 @@
+"""The state of every arm, written to the results store for whoever watches."""
+
+import threading
+import time
+from collections.abc import Iterable
+
+from worker.contract.plan import Plan
+from worker.contract.results import ArmState, ArmStatus, Failure
+from worker.contract.store import ResultsStore, arm_folder
+
+STATUS_FILE = "status.json"
+
+
+class StatusBoard:
+    """Writes one ``status.json`` per arm, and keeps its times.
+
+    Args:
+        store: Results store.
+        plan: Whose arms are run.
+        flow_run: Id of the Prefect flow run.
+    """
+
+    def __init__(self, store: ResultsStore, plan: Plan, flow_run: str) -> None:
+        """Write that every arm waits."""
+        self._store = store
+        self._comparison = plan.comparison
+        self._lock = threading.Lock()
+        now = time.time()
+        self._statuses = {
+            arm.slug: ArmStatus(state=ArmState.WAITING, flow_run=flow_run, seeds=plan.seeds, updated_at=now)
+            for arm in plan.arms
+        }
+        for arm in self._statuses:
+            self._write(arm)
+
+    def enter(self, arm: str, state: ArmState, *, failure: Failure | None = None) -> None:
+        """Put an arm into a state, with the time at which that happened."""
+        now = time.time()
+        update: dict[str, object] = {"state": state, "updated_at": now, "failure": failure}
+        if state is ArmState.QUEUED:
+            update["queued_at"] = now
+        if state is ArmState.RUNNING:
+            update["started_at"] = now
+        if state.is_final:
+            update["ended_at"] = now
+        self._update(arm, update)
+
+    def set_reused(self, arm: str, seeds: Iterable[int]) -> None:
+        """Put down which seeds of an arm need no run."""
+        self._update(arm, {"reused_seeds": tuple(seeds)})
+
+    def cancel_unfinished(self) -> None:
+        """Put every arm that is in no final state into ``cancelled``."""
+        for arm, status in list(self._statuses.items()):
+            if not status.state.is_final:
+                self.enter(arm, ArmState.CANCELLED)
+
+    def _update(self, arm: str, update: dict[str, object]) -> None:
+        with self._lock:
+            self._statuses[arm] = self._statuses[arm].model_copy(update=update)
+            self._write(arm)
+
+    def _write(self, arm: str) -> None:
+        self._store.write_record(arm_folder(self._comparison, arm) / STATUS_FILE, self._statuses[arm])
+
+
+def read_status(store: ResultsStore, comparison: str, arm: str) -> ArmStatus | None:
+    """Return an arm's last status, or None if it never had one."""
+    return store.read_record(arm_folder(comparison, arm) / STATUS_FILE, ArmStatus)

@@ -1,0 +1,132 @@
+"""The worker process: ``python -m worker [CONFIG]`` reads one document, does what it says, and ends with its code.
+
+The document is a ``RunConfig`` or a ``PrepareConfig``, from the file named, or from the environment variable
+``FREEZE_BENCH_CONFIG``. This module alone turns errors into exit codes and last words.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from worker.contract.config import RUN_CONFIG_ENV, TERMINATION_LOG_ENV, PrepareConfig, RunConfig, WorkerConfig
+from worker.contract.errors import ConfigError, ExitCode, FreezeBenchError
+from worker.contract.results import Failure
+from worker.contract.store import ResultsStore
+from worker.events import configure_events, log
+from worker.lifecycle import Terminated, end_on_signals, end_with_parent
+from worker.prepare import prepare
+
+_EPILOG = f"""
+examples:
+  python -m worker run.json
+  {RUN_CONFIG_ENV}="$(cat run.json)" python -m worker
+
+exit codes:
+  0 done; 40 config, 41 data, 42 backbone, 43 out of device memory, 44 non-finite loss, 45 device missing
+  (these will fail again); 143 stopped; 1 anything else (may be retried)
+"""
+
+
+def read_config(path: Path | None, environ: Mapping[str, str]) -> RunConfig | PrepareConfig:
+    """Read the worker's document.
+
+    Raises:
+        ConfigError: There is none, or it is not one of the two forms.
+    """
+    if path is None and RUN_CONFIG_ENV not in environ:
+        raise ConfigError(
+            "The worker was told nothing.", remedy=f"Name a file, or put the document into {RUN_CONFIG_ENV}."
+        )
+    try:
+        content = path.read_bytes() if path else environ[RUN_CONFIG_ENV]
+        config: RunConfig | PrepareConfig = TypeAdapter(WorkerConfig).validate_json(content)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}.", remedy="Check the path.") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"])) or "the document"
+        raise ConfigError(
+            f"The worker's document is not valid: {field}: {first['msg']}.",
+            remedy="Flow side and worker must be of one version; let the flow write the document.",
+        ) from error
+    return config
+
+
+def run(config: RunConfig) -> None:
+    """Train one arm, and record how the attempt ended whatever happens."""
+    from worker.exporter import serve_metrics  # noqa: PLC0415 - not needed to prepare
+    from worker.monitor import Monitor  # noqa: PLC0415
+    from worker.recorder import RunRecorder  # noqa: PLC0415
+
+    monitor = Monitor(config)
+    if config.execution.metrics_port is not None:
+        port = serve_metrics(monitor, config.execution.metrics_host, config.execution.metrics_port)
+        log.info("serving", host=config.execution.metrics_host, port=port)
+    store = ResultsStore(config.execution.results)
+    recorders = {seed: RunRecorder(store, config, seed) for seed in config.seeds}
+    failure: Failure | None = None
+    try:
+        with monitor.during("importing"):
+            from worker.train import ArmTraining  # noqa: PLC0415 - seconds: torch, transformers, accelerate
+        ArmTraining(config, monitor, recorders).train()
+    except BaseException as error:
+        failure = describe_failure(error)
+        raise
+    finally:
+        for recorder in recorders.values():
+            own = None if recorder.is_finished else failure
+            recorder.end_attempt(own.exit_code if own else ExitCode.DONE, monitor.seconds_by_phase, own)
+
+
+def describe_failure(error: BaseException) -> Failure:
+    """Say why a worker ends, with the exit code that stands for it."""
+    if isinstance(error, FreezeBenchError):
+        return Failure(exit_code=error.exit_code, problem=error.problem, remedy=error.remedy)
+    if isinstance(error, Terminated):
+        return Failure(
+            exit_code=ExitCode.TERMINATED, problem=f"The worker was stopped ({error}).", remedy="Start it again."
+        )
+    return Failure(
+        exit_code=ExitCode.ERROR,
+        problem=f"{type(error).__name__}: {error}",
+        remedy="Unexpected: the worker's log has the traceback. It may be retried.",
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Do what the document says and return the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m worker",
+        description="Train one arm of a comparison, or prepare its data set or backbone.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("config", nargs="?", type=Path, help=f"JSON document; default: ${RUN_CONFIG_ENV}")
+    options = parser.parse_args(arguments)
+    configure_events()
+    end_on_signals()
+    end_with_parent()
+    try:
+        config = read_config(options.config, os.environ)
+        log.info("started", kind=config.kind, pid=os.getpid())
+        if isinstance(config, PrepareConfig):
+            prepare(config)
+        else:
+            run(config)
+    except (Exception, Terminated) as error:  # noqa: BLE001 - the one place that turns any error into an exit code
+        failure = describe_failure(error)
+        is_expected = isinstance(error, FreezeBenchError | Terminated)
+        log.error("failed", **failure.model_dump(), exc_info=not is_expected)
+        if TERMINATION_LOG_ENV in os.environ:
+            Path(os.environ[TERMINATION_LOG_ENV]).write_text(failure.model_dump_json(), encoding="utf-8")
+        return failure.exit_code
+    log.info("done")
+    return ExitCode.DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

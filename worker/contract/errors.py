@@ -1,0 +1,111 @@
+"""The error tree and the exit codes: one meaning per code, from the process to the Job to the chart.
+
+```
+FreezeBenchError
+├── ConfigError(ValueError)      a plan or a run config says something that cannot be done
+│   └── PlanConflictError        the store holds another experiment under this name
+├── DataError                    the data set cannot be read or split
+├── BackboneError                the backbone cannot be found, read or used
+├── DeviceError                  the asked-for device is missing
+├── TrainingError
+│   ├── OutOfDeviceMemoryError   the device's memory is too small
+│   └── NonFiniteLossError       every learning rate diverged
+├── ResultError                  a record in the results store is missing, torn or foreign
+└── ArmsFailedError              some arms ended without a result
+```
+"""
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """How a worker process ended.
+
+    40 to 45 will fail again and are never retried; anything else may be retried.
+    143 is what a shell reports after SIGTERM (128 + 15), and is never 0, so that a stopped worker is not taken for a
+    finished one.
+    """
+
+    DONE = 0
+    ERROR = 1
+    CONFIG = 40
+    DATA = 41
+    BACKBONE = 42
+    OUT_OF_DEVICE_MEMORY = 43
+    NON_FINITE_LOSS = 44
+    DEVICE = 45
+    TERMINATED = 143
+
+    @property
+    def is_permanent(self) -> bool:
+        """Whether the same worker on the same input will end this way again."""
+        return ExitCode.CONFIG <= self <= ExitCode.DEVICE
+
+
+class FreezeBenchError(Exception):
+    """What went wrong, and what to do about it.
+
+    Args:
+        problem: What was tried, on what, and what came back.
+        remedy: What the reader can do next.
+    """
+
+    exit_code: ExitCode = ExitCode.ERROR
+
+    def __init__(self, problem: str, *, remedy: str) -> None:
+        """Keep both halves apart, so that a record can store them as fields."""
+        super().__init__(f"{problem} {remedy}")
+        self.problem = problem
+        self.remedy = remedy
+
+
+class ConfigError(FreezeBenchError, ValueError):
+    """A plan or a run config asks for something that cannot be done."""
+
+    exit_code = ExitCode.CONFIG
+
+
+class PlanConflictError(ConfigError):
+    """The store holds another experiment under the same comparison name."""
+
+
+class DataError(FreezeBenchError):
+    """The data set cannot be read, or cannot be split as asked."""
+
+    exit_code = ExitCode.DATA
+
+
+class BackboneError(FreezeBenchError):
+    """The backbone cannot be found, read or used."""
+
+    exit_code = ExitCode.BACKBONE
+
+
+class DeviceError(FreezeBenchError):
+    """The device that the run was to use is not there."""
+
+    exit_code = ExitCode.DEVICE
+
+
+class TrainingError(FreezeBenchError):
+    """Training started and could not go on."""
+
+
+class OutOfDeviceMemoryError(TrainingError):
+    """The device's memory does not hold the model, its gradients or a batch."""
+
+    exit_code = ExitCode.OUT_OF_DEVICE_MEMORY
+
+
+class NonFiniteLossError(TrainingError):
+    """Every learning-rate candidate of a run reached an infinite or undefined loss."""
+
+    exit_code = ExitCode.NON_FINITE_LOSS
+
+
+class ResultError(FreezeBenchError):
+    """A record in the results store is missing, incomplete, torn, or of another schema version."""
+
+
+class ArmsFailedError(FreezeBenchError):
+    """The comparison was drawn, with the arms named that have no result."""

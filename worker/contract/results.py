@@ -1,0 +1,151 @@
+"""What a run leaves behind: its curve, its predictions, its result, and the record of each attempt."""
+
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import Field
+
+from worker.contract.arms import Arm
+from worker.contract.config import SCHEMA_VERSION, Digest, PreparedBackbone, RunIdentity, SplitSizes
+from worker.contract.records import Record
+
+
+class EvalPoint(Record):
+    """What was measured at one step: a row of ``curve.jsonl``, one per step from 0.
+
+    Validation is measured after update number ``step``; the train batch is measured by that update, before it is made.
+    """
+
+    step: int = Field(ge=0, description="Updates so far; 0 is the untrained head.")
+    validation_accuracy: float | None = Field(default=None, ge=0, le=1, description="None where not scored.")
+    validation_loss: float | None = Field(default=None, description="Mean cross-entropy, nats per example.")
+    train_accuracy: float | None = Field(default=None, ge=0, le=1, description="On this step's batch; None at step 0.")
+    train_loss: float | None = Field(default=None, description="On this step's batch, nats per example.")
+
+
+class Prediction(Record):
+    """What the model said of one held-out example: a row of ``predictions.jsonl``."""
+
+    split: Literal["validation", "test"]
+    example: str = Field(description="First 16 hex digits of the text's SHA-256: pairs examples across arms.")
+    target: int = Field(ge=0, description="Index of the true class.")
+    last: int = Field(ge=0, description="Class predicted after the last step.")
+    best: int = Field(ge=0, description="Class predicted at the best validation step.")
+
+
+class Score(Record):
+    """Accuracy and loss of one split at one step."""
+
+    step: int = Field(ge=0)
+    accuracy: float = Field(ge=0, le=1)
+    loss: float = Field(description="Mean cross-entropy, nats per example.")
+
+
+class Candidate(Record):
+    """One pair of learning rates and how far it came."""
+
+    head_lr: float
+    backbone_lr: float | None = Field(description="None for a frozen arm.")
+    last: Score | None = Field(description="Validation after the last step; None if the loss became non-finite.")
+    diverged_at_step: int | None = Field(default=None, description="First update with a non-finite loss.")
+
+
+class BackboneProof(Record):
+    """Evidence of what training did to the backbone: SHA-256 over every weight and buffer, before and after.
+
+    Frozen: equal. Live: different.
+    """
+
+    weights_hash_before: Digest
+    weights_hash_after: Digest
+    num_parameters: int = Field(ge=1, description="Of the backbone.")
+    num_trained_parameters: int = Field(ge=1, description="Of head and, if live, backbone.")
+    features_from_cache: bool = Field(description="Whether the hashes are cited from an earlier extraction.")
+
+
+class RunResult(Record):
+    """The outcome of one (arm, seed): ``result.json``, written last, so that its presence means completeness.
+
+    Holds no time and no host name, so that two runs of the same experiment can be compared byte by byte.
+    """
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    address: Digest = Field(description="Content address: the hash of ``identity``.")
+    identity: RunIdentity
+    comparison: str
+    arm: Arm
+    backbone: PreparedBackbone
+    data_source: str
+    data_revision: str | None
+    classes: tuple[str, ...]
+    num_examples: SplitSizes
+    num_truncated_texts: int = Field(ge=0, description="Texts longer than max_tokens, over all splits.")
+    chosen: Candidate = Field(description="The learning rates whose curve this is.")
+    candidates: tuple[Candidate, ...]
+    start: Score = Field(description="Validation with the untrained head.")
+    best: Score = Field(description="Validation at its best step; the first of equals.")
+    last: Score = Field(description="Validation after the last step.")
+    test_best: Score = Field(description="Test at the best validation step.")
+    test_last: Score = Field(description="Test after the last step.")
+    proof: BackboneProof
+    device: str = Field(description="Device model.")
+    num_threads: int = Field(ge=1)
+    tokens_per_batch: int = Field(ge=1)
+    versions: dict[str, str] = Field(description="Packages that made this.")
+    image: str | None = Field(description="Container image digest, where there is one.")
+    curve_sha256: Digest
+    predictions_sha256: Digest
+
+
+class Attempt(Record):
+    """One start of a worker for one seed: a row of ``attempts.jsonl``. Rewritten at the end with what came of it."""
+
+    number: int = Field(ge=1)
+    started_at: str = Field(description="UTC, ISO 8601.")
+    host: str
+    ended_at: str | None = Field(default=None, description="None while running, and for ever if it was killed.")
+    exit_code: int | None = Field(default=None, description="As in ExitCode.")
+    problem: str | None = None
+    remedy: str | None = None
+    seconds_by_phase: dict[str, float] = Field(default_factory=dict)
+
+
+class Failure(Record):
+    """Why a worker failed: its last words, read by whoever started it."""
+
+    exit_code: int
+    problem: str
+    remedy: str
+
+
+class ArmState(StrEnum):
+    """Where an arm is. The last four are final."""
+
+    WAITING = "waiting"
+    PREPARING = "preparing"
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    REUSED = "reused"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the arm will stay in this state."""
+        return self in {ArmState.DONE, ArmState.REUSED, ArmState.FAILED, ArmState.CANCELLED}
+
+
+class ArmStatus(Record):
+    """An arm as the flow side sees it: ``runs/<arm>/status.json``."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    state: ArmState
+    flow_run: str = Field(description="Id of the Prefect flow run that wrote this.")
+    seeds: tuple[int, ...] = Field(description="All seeds of the arm.")
+    reused_seeds: tuple[int, ...] = Field(default=(), description="Seeds whose result was already there.")
+    updated_at: float = Field(description="Unix time of this record, seconds.")
+    queued_at: float | None = Field(default=None, description="Unix time, seconds.")
+    started_at: float | None = Field(default=None, description="Unix time, seconds.")
+    ended_at: float | None = Field(default=None, description="Unix time, seconds.")
+    failure: Failure | None = None

@@ -1,0 +1,125 @@
+"""Features: what a frozen backbone says of each text, computed once and kept by content.
+
+Steps, seeds, learning-rate candidates and later runs all read the same vectors. The file of each split also carries the
+hash of the backbone's weights before and after the pass that made it, so that a run from the cache can cite them.
+
+Shapes: ``N`` texts, ``B`` batch, ``D`` hidden size.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from worker.contract.config import PreparedBackbone
+from worker.contract.records import content_hash
+from worker.contract.store import write_file_atomically
+from worker.model import PooledBackbone
+from worker.tokens import TokenizedTexts, batches_by_length
+
+_FEATURES_RECIPE = {"version": 1, "pooling": "mean", "layer": "last", "dtype": "float32"}
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureOrigin:
+    """Which weights made the features, and in what batches."""
+
+    weights_hash_before: str
+    weights_hash_after: str
+    num_parameters: int
+    tokens_per_batch: int
+    num_truncated: int
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """One split's features."""
+
+    values_ND: Tensor
+    """fp32, on the CPU, in the split's order."""
+    origin: FeatureOrigin
+    is_from_cache: bool
+
+
+class FeatureCache:
+    """Features on disk, one safetensors file per split, named by everything that their values depend on.
+
+    Args:
+        cache: Folder shared by all workers.
+        backbone: Pinned; its revision is part of the name.
+        data_digest: Pinned data set.
+        max_tokens: Tokens of a text that are read.
+        is_enabled: Whether anything is read or written.
+    """
+
+    def __init__(
+        self, cache: Path, backbone: PreparedBackbone, data_digest: str, max_tokens: int, *, is_enabled: bool
+    ) -> None:
+        """Compute the name; nothing is read yet."""
+        key = content_hash([_FEATURES_RECIPE, backbone.revision, data_digest, max_tokens])
+        self._folder = cache / "features" / key
+        self._is_enabled = is_enabled
+
+    def read(self, split: str) -> Features | None:
+        """Return a split's features, or None if they are not there or not whole."""
+        if not self._is_enabled:
+            return None
+        try:
+            with safe_open(self._path(split), framework="pt") as file:
+                metadata = file.metadata()
+                values_ND = file.get_tensor("values_ND")
+        except (FileNotFoundError, SafetensorError):
+            return None
+        origin = FeatureOrigin(
+            weights_hash_before=metadata["weights_hash_before"],
+            weights_hash_after=metadata["weights_hash_after"],
+            num_parameters=int(metadata["num_parameters"]),
+            tokens_per_batch=int(metadata["tokens_per_batch"]),
+            num_truncated=int(metadata["num_truncated"]),
+        )
+        return Features(values_ND, origin, is_from_cache=True)
+
+    def write(self, split: str, features: Features) -> None:
+        """Keep a split's features."""
+        if self._is_enabled:
+            metadata = {name: str(value) for name, value in asdict(features.origin).items()}
+            write_file_atomically(self._path(split), save({"values_ND": features.values_ND}, metadata))
+
+    def _path(self, split: str) -> Path:
+        return self._folder / f"{split}.safetensors"
+
+
+def extract_features(
+    backbone: PooledBackbone,
+    texts: TokenizedTexts,
+    tokens_per_batch: int,
+    device: torch.device,
+    report: Callable[[int], None],
+) -> Tensor:
+    """Pass every text through the backbone once.
+
+    Args:
+        backbone: On ``device``, in evaluation mode.
+        texts: Any lengths; they are batched by length.
+        tokens_per_batch: Padded tokens per batch at most.
+        device: Where the backbone is.
+        report: Told the number of texts after each batch.
+
+    Returns:
+        ``features_ND`` in fp32 on the CPU, in the order of ``texts``.
+    """
+    pooled: list[Tensor] = []
+    rows: list[Tensor] = []
+    with torch.inference_mode():
+        for batch in batches_by_length(texts, tokens_per_batch):
+            pooled.append(backbone(batch.ids_BT.to(device), batch.mask_BT.to(device)).cpu())
+            rows.append(batch.rows)
+            report(len(batch.rows))
+    values = torch.cat(pooled)
+    features_ND = torch.empty_like(values)
+    features_ND[torch.cat(rows)] = values
+    return features_ND.clone()

@@ -1,0 +1,141 @@
+"""The hub: from a branch to a commit, and from a commit to files in the cache.
+
+Only the prepare step talks to the hub; arms find what it fetched.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+RepositoryKind = Literal["model", "dataset"]
+
+MODEL_FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
+"""What is fetched of a model repository: configuration, weights as safetensors, tokenizer. Never pickle, never code."""
+
+
+DATASET_FILES = ("*.parquet", "*.csv", "*.csv.gz", "*.json", "*.jsonl", "*.jsonl.gz", "*.arrow", "README.md")
+"""What is fetched of a data set repository: tables and their description, never code."""
+
+
+class HubFailure(Exception):  # noqa: N818 - internal, turned into a DataError or BackboneError by the caller
+    """The hub did not give what was asked."""
+
+    def __init__(self, problem: str, remedy: str) -> None:
+        """Keep what came back apart from what to do."""
+        super().__init__(problem)
+        self.problem = problem
+        self.remedy = remedy
+
+
+def resolve_revision(repository: str, revision: str | None, kind: RepositoryKind) -> str:
+    """Return the commit that a branch or tag (default: the main branch) points at now.
+
+    Raises:
+        HubFailure: Unknown repository or revision, gated without access, or no answer.
+    """
+    from huggingface_hub import HfApi  # noqa: PLC0415 - not needed for local sources
+    from huggingface_hub.errors import (  # noqa: PLC0415
+        GatedRepoError,
+        HfHubHTTPError,
+        HFValidationError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    name = f"{repository}@{revision or 'main'}"
+    try:
+        commit = HfApi().repo_info(repository, revision=revision, repo_type=kind).sha
+    except GatedRepoError as error:
+        raise _gated(repository) from error
+    except RevisionNotFoundError as error:
+        raise HubFailure(
+            f"{repository} has no revision {revision!r}.", "Name a branch, tag or commit it has."
+        ) from error
+    except (RepositoryNotFoundError, HFValidationError) as error:
+        raise HubFailure(
+            f"The hub has no {kind} {repository!r}, or it is private.",
+            "Check the spelling; for a private one set HF_TOKEN; for a local folder or file write ./ in front.",
+        ) from error
+    except (OfflineModeIsEnabled, HfHubHTTPError, OSError) as error:
+        raise HubFailure(
+            f"The hub did not answer for {name}: {error}.",
+            "Check the network, HF_ENDPOINT and HF_HUB_OFFLINE; a local folder needs no hub.",
+        ) from error
+    return str(commit)
+
+
+def fetch_model(repository: str, commit: str, cache: Path) -> Path:
+    """Bring a model repository's files into the cache, or find them there.
+
+    Returns:
+        The folder of this commit.
+
+    Raises:
+        HubFailure: The download failed, or nothing safe to load is published.
+    """
+    folder = _fetch(repository, commit, cache, "model", MODEL_FILES)
+    if not any(folder.glob("*.safetensors")):
+        raise HubFailure(
+            f"{repository}@{commit} publishes no safetensors weights; pickle files are never loaded.",
+            "Name a revision that has safetensors, or convert the weights and name the local folder.",
+        )
+    return folder
+
+
+def fetch_dataset(repository: str, commit: str, cache: Path) -> Path:
+    """Bring a data set repository's files into the cache, or find them there.
+
+    The folder is then loaded as a local one: ``datasets`` itself, when the hub does not answer, takes whatever version
+    it built last, whatever commit it is asked for (datasets 5.2, ``load.py``).
+
+    Returns:
+        The folder of this commit.
+
+    Raises:
+        HubFailure: The download failed.
+    """
+    return _fetch(repository, commit, cache, "dataset", DATASET_FILES)
+
+
+def _fetch(repository: str, commit: str, cache: Path, kind: RepositoryKind, patterns: Sequence[str]) -> Path:
+    from huggingface_hub import snapshot_download  # noqa: PLC0415
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError  # noqa: PLC0415
+
+    try:
+        return Path(
+            snapshot_download(
+                repository, revision=commit, repo_type=kind, cache_dir=cache / "hub", allow_patterns=list(patterns)
+            )
+        )
+    except GatedRepoError as error:
+        raise _gated(repository) from error
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+        raise HubFailure(
+            f"{repository}@{commit} could not be fetched: {error}.",
+            "Check the network and the free space of the cache; the download goes on where it stopped.",
+        ) from error
+
+
+def _gated(name: str) -> HubFailure:
+    return HubFailure(
+        f"{name} is gated, and this account has no access.",
+        "Accept its terms on its hub page, then set HF_TOKEN to a token of that account.",
+    )
+
+
+def snapshot_folder(repository: str, commit: str, cache: Path) -> Path:
+    """Return the folder of a commit that was fetched before, without asking the hub.
+
+    Raises:
+        HubFailure: It was not fetched into this cache.
+    """
+    from huggingface_hub import snapshot_download  # noqa: PLC0415
+    from huggingface_hub.errors import LocalEntryNotFoundError  # noqa: PLC0415
+
+    try:
+        return Path(snapshot_download(repository, revision=commit, cache_dir=cache / "hub", local_files_only=True))
+    except LocalEntryNotFoundError as error:
+        raise HubFailure(
+            f"{repository}@{commit} is not in the cache {cache}.", "Run the prepare step with this cache."
+        ) from error

@@ -1,0 +1,108 @@
+"""Live arms: backbone and head trained together, one run after the other.
+
+Shapes: ``B`` batch, ``T`` tokens, ``N`` examples, ``C`` classes.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from worker.contract.plan import TrainingSettings
+from worker.evaluate import Evaluation, evaluate_logits
+from worker.model import TextClassifier
+from worker.schedule import batch_rows, lr_factor, parameter_groups, set_learning_rates
+from worker.splits import Split
+from worker.tokens import TokenizedTexts, batches_by_length, pad
+from worker.trainer import BatchScore, RunKey
+
+
+class LiveTrainer:
+    """Trains one run's backbone and head.
+
+    Args:
+        key: The run: seed and learning rates.
+        model: Untrained head on a pretrained backbone; trained in place.
+        texts: Tokens of each split.
+        targets: ``[N]`` of each split, on the CPU.
+        settings: The shared conditions.
+        accelerator: Places and wraps.
+        tokens_per_batch: Padded tokens of an evaluation batch at most.
+    """
+
+    def __init__(
+        self,
+        key: RunKey,
+        model: TextClassifier,
+        texts: Mapping[Split, TokenizedTexts],
+        targets: Mapping[Split, Tensor],
+        settings: TrainingSettings,
+        accelerator: Accelerator,
+        *,
+        tokens_per_batch: int,
+    ) -> None:
+        """Place model and optimizer, and put the order of examples down."""
+        self.keys = (key,)
+        self._texts = texts
+        self._targets = {split: target_N.to(accelerator.device) for split, target_N in targets.items()}
+        self._settings = settings
+        self._accelerator = accelerator
+        if key.backbone_lr is None:
+            msg = "a live run has a backbone learning rate"
+            raise AssertionError(msg)
+        groups = [
+            *parameter_groups(model.backbone, key.backbone_lr, settings.weight_decay),
+            *parameter_groups(model.head, key.head_lr, settings.weight_decay),
+        ]
+        self._model: nn.Module
+        self._model, self._optimizer = accelerator.prepare(model, torch.optim.AdamW(groups))
+        self._rows = batch_rows(len(texts["train"]), settings.batch_size, settings.steps, key.seed)
+        self._eval_batches = {
+            split: [
+                (batch.rows, batch.ids_BT.to(accelerator.device), batch.mask_BT.to(accelerator.device))
+                for batch in batches_by_length(texts[split], tokens_per_batch)
+            ]
+            for split in ("validation", "test")
+        }
+        self._best: dict[str, Tensor] = {}
+        torch.manual_seed(key.seed)
+
+    def train_step(self, step: int) -> list[BatchScore]:
+        """Make update number ``step`` (from 1), unless the loss is not finite.
+
+        Returns:
+            Loss and accuracy on the batch, before the update.
+        """
+        self._model.train()
+        batch = pad(self._texts["train"], self._rows[step - 1].tolist())
+        target_B = self._targets["train"][batch.rows.to(self._accelerator.device)]
+        logits_BC = self._model(batch.ids_BT.to(self._accelerator.device), batch.mask_BT.to(self._accelerator.device))
+        loss = nn.functional.cross_entropy(logits_BC, target_B)
+        score = BatchScore(loss.item(), (logits_BC.argmax(dim=-1) == target_B).sum().item() / len(target_B))
+        if score.is_finite:
+            self._optimizer.zero_grad()
+            self._accelerator.backward(loss)
+            self._accelerator.clip_grad_norm_(self._model.parameters(), self._settings.max_grad_norm)
+            set_learning_rates(self._optimizer, lr_factor(step, self._settings))
+            self._optimizer.step()
+        return [score]
+
+    def evaluate(self, split: Split) -> list[Evaluation]:
+        """Score the model on a whole split, without dropout."""
+        self._model.eval()
+        with torch.inference_mode():
+            logits = torch.cat([self._model(ids_BT, mask_BT) for _, ids_BT, mask_BT in self._eval_batches[split]])
+        rows = torch.cat([rows for rows, _, _ in self._eval_batches[split]]).to(logits.device)
+        logits_NC = torch.empty_like(logits)
+        logits_NC[rows] = logits
+        return evaluate_logits(logits_NC.unsqueeze(0), self._targets[split])
+
+    def keep_best(self, _runs: Sequence[int]) -> None:
+        """Remember the present weights, in host memory: one copy of the model."""
+        self._best = {name: value.to("cpu", copy=True) for name, value in self._model.state_dict().items()}
+
+    def evaluate_best(self, split: Split) -> list[Evaluation]:
+        """Score the model on a whole split with the weights remembered, which replace the present ones."""
+        self._model.load_state_dict(self._best)
+        return self.evaluate(split)

@@ -1,0 +1,187 @@
+"""One arm, all its seeds: from a run config to results in the store."""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+
+from worker.arm_data import LabelledSplits, load_arm_features, load_arm_tokens, load_labelled_splits
+from worker.backbone import load_body
+from worker.contract.arms import Mode
+from worker.contract.config import RunConfig
+from worker.contract.errors import NonFiniteLossError, OutOfDeviceMemoryError
+from worker.contract.results import BackboneProof
+from worker.device import device_name, open_accelerator, package_versions
+from worker.events import log
+from worker.features import Features
+from worker.frozen import FrozenTrainer
+from worker.live import LiveTrainer
+from worker.model import PooledBackbone, Standardise, TextClassifier, new_head, num_parameters, weights_hash
+from worker.monitor import Monitor, peak_memory_bytes
+from worker.outcome import SeedOutcome, Surroundings, describe_run, predictions
+from worker.recorder import RunRecorder, image_digest
+from worker.splits import SPLITS
+from worker.trainer import RunKey, RunTrace, choose, leader, score_best_steps, train_runs
+
+
+class ArmTraining:
+    """Trains one arm and records every seed.
+
+    Args:
+        config: What to train.
+        monitor: Told of every step.
+        recorders: One per seed.
+    """
+
+    def __init__(self, config: RunConfig, monitor: Monitor, recorders: dict[int, RunRecorder]) -> None:
+        """Take the device and read the data set's splits."""
+        self.config = config
+        self.monitor = monitor
+        self.recorders = recorders
+        self.cache = Path(config.execution.cache)
+        self.accelerator: Accelerator = open_accelerator(config.execution)
+        self.labelled: LabelledSplits = load_labelled_splits(self.cache, config.data)
+
+    def train(self) -> None:
+        """Train every seed and write its result.
+
+        Raises:
+            FreezeBenchError: As its exit code says; seeds that were finished before are in the store.
+        """
+        try:
+            is_frozen = self.config.arm.mode is Mode.FROZEN
+            for outcome in self._train_frozen() if is_frozen else self._train_live():
+                self._finish(outcome)
+        except torch.OutOfMemoryError as error:
+            raise OutOfDeviceMemoryError(
+                f"{self.config.arm.label} does not fit the device at {peak_memory_bytes() / 2**30:.1f} GiB: {error}.",
+                remedy="Lower training.batch_size, training.max_tokens or tokens_per_batch, or take a larger device.",
+            ) from error
+
+    def _train_frozen(self) -> Iterator[SeedOutcome]:
+        """Train the heads of all seeds and candidates side by side on the same features."""
+        config, device = self.config, self.accelerator.device
+        features = load_arm_features(config, SPLITS, device, self.monitor)
+        with self.monitor.during("training"):
+            standardise = Standardise(features["train"].values_ND)
+            trainer = FrozenTrainer(
+                [RunKey(seed, head_lr, None) for seed in config.seeds for head_lr in config.training.head_lr],
+                {split: standardise(features[split].values_ND).to(device) for split in SPLITS},
+                {split: self.labelled.targets[split].to(device) for split in SPLITS},
+                len(config.data.classes),
+                config.training,
+            )
+            traces = train_runs(trainer, config.training, self._observe)
+            score_best_steps(trainer, traces)
+        origin = features["train"].origin
+        proof = BackboneProof(
+            weights_hash_before=origin.weights_hash_before,
+            weights_hash_after=origin.weights_hash_after,
+            num_parameters=origin.num_parameters,
+            num_trained_parameters=(features["train"].values_ND.shape[1] + 1) * len(config.data.classes),
+            features_from_cache=features["train"].is_from_cache,
+        )
+        num_truncated = sum(features[split].origin.num_truncated for split in SPLITS)
+        for seed in config.seeds:
+            of_seed = tuple(trace for trace in traces if trace.key.seed == seed)
+            yield SeedOutcome(seed, of_seed, _chosen(seed, of_seed), proof, num_truncated, origin.tokens_per_batch)
+
+    def _train_live(self) -> Iterator[SeedOutcome]:
+        """Train every candidate of every seed from the pretrained weights, one after the other."""
+        training = self.config.training
+        features = load_arm_features(self.config, ("train",), self.accelerator.device, self.monitor)["train"]
+        num_truncated = sum(load_arm_tokens(self.config, split).num_truncated for split in SPLITS)
+        for seed in self.config.seeds:
+            traces: list[RunTrace] = []
+            proofs: list[BackboneProof] = []
+            for key in (RunKey(seed, head, backbone) for backbone in training.backbone_lr for head in training.head_lr):
+                trace, proof = self._train_live_candidate(key, features, traces)
+                traces.append(trace)
+                proofs.append(proof)
+            chosen = _chosen(seed, traces)
+            yield SeedOutcome(
+                seed,
+                tuple(traces),
+                chosen,
+                proofs[traces.index(chosen)],
+                num_truncated,
+                self.config.execution.tokens_per_batch,
+            )
+
+    def _train_live_candidate(
+        self, key: RunKey, features: Features, earlier: Sequence[RunTrace]
+    ) -> tuple[RunTrace, BackboneProof]:
+        config = self.config
+        with self.monitor.during("loading"):
+            tokens = {split: load_arm_tokens(config, split) for split in SPLITS}
+            backbone = PooledBackbone(
+                load_body(self.cache, config.backbone, config.training.max_tokens), is_frozen=False
+            )
+            hash_before = weights_hash(backbone)
+            head = new_head(features.values_ND.shape[1], len(config.data.classes), key.seed)
+            model = TextClassifier(backbone, Standardise(features.values_ND), head)
+            trainer = LiveTrainer(
+                key,
+                model,
+                tokens,
+                self.labelled.targets,
+                config.training,
+                self.accelerator,
+                tokens_per_batch=config.execution.tokens_per_batch,
+            )
+        with self.monitor.during("training"):
+            traces = train_runs(trainer, config.training, partial(self._observe, earlier=earlier))
+            hash_after = weights_hash(backbone)
+            score_best_steps(trainer, traces)
+        return traces[0], BackboneProof(
+            weights_hash_before=hash_before,
+            weights_hash_after=hash_after,
+            num_parameters=num_parameters(backbone),
+            num_trained_parameters=num_parameters(model),
+            features_from_cache=features.is_from_cache,
+        )
+
+    def _observe(self, step: int, traces: Sequence[RunTrace], earlier: Sequence[RunTrace] = ()) -> None:
+        """Show and write the leading candidate's curve of every seed."""
+        self.monitor.count_examples(self.config.training.batch_size * len(traces))
+        for seed in {trace.key.seed for trace in traces}:
+            of_seed = [trace for trace in traces if trace.key.seed == seed]
+            points = leader([*earlier, *of_seed]).points
+            self.monitor.show(seed, step, points, num_updates=len(of_seed) if step else 0)
+            self.recorders[seed].flush_curve(seed, points)
+
+    def _finish(self, outcome: SeedOutcome) -> None:
+        """Write one seed's predictions and result."""
+        surroundings = Surroundings(
+            device_name(self.accelerator.device), torch.get_num_threads(), package_versions(), image_digest()
+        )
+        with self.monitor.during("writing"):
+            rows = predictions(outcome.chosen, self.labelled)
+            result = describe_run(self.config, outcome, rows, surroundings)
+            self.recorders[outcome.seed].finish(outcome.chosen.points, rows, result)
+        self.monitor.show(outcome.seed, self.config.training.steps, outcome.chosen.points, num_updates=0)
+        self.monitor.runs[outcome.seed].is_complete = True
+        log.info("finished", seed=outcome.seed, last=result.last.accuracy, best=result.best.accuracy)
+
+
+def _chosen(seed: int, traces: Sequence[RunTrace]) -> RunTrace:
+    """Return the candidate that counts.
+
+    Raises:
+        NonFiniteLossError: All of them diverged.
+    """
+    chosen = choose(traces)
+    if chosen is None:
+        ends = "; ".join(
+            f"head_lr {trace.key.head_lr:g}"
+            + (f", backbone_lr {trace.key.backbone_lr:g}" if trace.key.backbone_lr else "")
+            + f" at step {trace.diverged_at_step}"
+            for trace in traces
+        )
+        raise NonFiniteLossError(
+            f"Seed {seed}: the loss became infinite or undefined with every candidate ({ends}).",
+            remedy="Lower training.head_lr or training.backbone_lr, or lengthen training.warmup_steps.",
+        )
+    return chosen

@@ -1,6 +1,7 @@
 """The command ``freeze-bench``. Loads what a command needs when it is called, so that help comes at once."""
 
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 EXIT_ARM_FAILED = 1
 EXIT_BAD_PLAN = 2
 EXIT_INTERRUPTED = 130
+
+PLAIN_WIDTH = 120
+"""Characters of a line where the output is no terminal."""
 
 app = typer.Typer(
     name="freeze-bench",
@@ -122,7 +126,7 @@ def schema() -> None:
 def _explained() -> Iterator[Console]:
     """Give a console, and turn an error that has a remedy into one message and an exit code, without a traceback."""
     try:
-        yield Console()
+        yield Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
     except KeyboardInterrupt:
         _say("Stopped. What is done is kept: the same command goes on from there.", "yellow")
         raise typer.Exit(EXIT_INTERRUPTED) from None

@@ -1,17 +1,22 @@
 """``freeze-bench compare``: runs the flow in this process and shows how it goes on."""
 
+import atexit
 import os
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import PurePosixPath
 
 from rich.console import Console
 from rich.table import Table
 
 from flows.comparison import Comparison
+from flows.outlook import look_ahead
+from flows.report import write_report
+from flows.server import TemporaryServer
 from flows.settings import RunnerSettings
 from flows.standings import STANDINGS_COLUMNS, standings_rows
 from flows.watch import Watch
 from worker.contract.plan import Plan
-from worker.contract.store import ResultsStore
+from worker.contract.store import ResultsStore, RunRecords
 
 QUIET_PREFECT = {
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
@@ -39,13 +44,47 @@ def compare_on_this_machine(plan: Plan, settings: RunnerSettings, console: Conso
     for name, value in QUIET_PREFECT.items():
         os.environ.setdefault(name, value)
     console.print(f"{plan.name}: {len(plan.arms)} arms, seeds {', '.join(map(str, plan.seeds))}", highlight=False)
+    store = ResultsStore(settings.results)
+    if not fresh and _is_done(store, plan, settings):
+        console.print("Every result is in the store; nothing to run.")
+        return print_standings(write_report(store, plan), store, console)
     with console.status("Starting Prefect ..."):
+        server_settings = _connect_prefect()
         from flows.flow import compare_backbones  # noqa: PLC0415 - loads Prefect, with the environment above
 
-    store = ResultsStore(settings.results)
-    with Watch(store, plan, console, on_error=console.print):
+    with server_settings, Watch(store, plan, console, on_error=console.print):
         comparison = compare_backbones(plan, settings, fresh=fresh)
     return print_standings(comparison, store, console)
+
+
+def _is_done(store: ResultsStore, plan: Plan, settings: RunnerSettings) -> bool:
+    """Whether every arm and seed has the result that this plan would give. Asks workers only if that is likely."""
+    records = (RunRecords(store, plan.comparison, arm.slug, seed) for arm in plan.arms for seed in plan.seeds)
+    if not all(store.read(each.result) for each in records):
+        return False
+    return all(outlook.done_seeds == plan.seeds for outlook in look_ahead(plan, settings))
+
+
+def _connect_prefect() -> AbstractContextManager[object]:
+    """Use the Prefect server that is configured, or start a temporary one.
+
+    Returns:
+        The settings by which the flow finds the server.
+
+    Raises:
+        PrefectServerError: The temporary server did not start.
+    """
+    from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings  # noqa: PLC0415 - seconds
+
+    if get_current_settings().api.url is not None:
+        return nullcontext()
+    server = TemporaryServer()
+    # At the very end: Prefect's threads send their last logs and events when the interpreter goes down.
+    atexit.register(server.stop)
+    import flows.flow  # noqa: F401, PLC0415 - loaded while the server starts
+
+    server.wait_until_ready()
+    return temporary_settings(updates={PREFECT_API_URL: server.api_url})
 
 
 def print_standings(comparison: Comparison, store: ResultsStore, console: Console) -> Comparison:

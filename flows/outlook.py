@@ -35,7 +35,7 @@ def look_ahead(plan: Plan, settings: RunnerSettings) -> list[ArmOutlook]:
 
     Raises:
         PlanConflictError: The store holds another experiment under this name.
-        WorkerFailedError: The data set cannot be identified.
+        DataError: The data set cannot be identified.
     """
     check_plan(ResultsStore(settings.results), plan)
     execution = Execution(results=settings.results, cache=settings.cache)

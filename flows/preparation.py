@@ -8,7 +8,7 @@ from typing import TypeVar
 from flows.executors import Executor
 from worker.contract.arms import Arm, BackboneSpec
 from worker.contract.config import Execution, PrepareConfig, PreparedBackbone, PreparedData, RunConfig, arm_training
-from worker.contract.errors import DataError, ExitCode, PlanConflictError
+from worker.contract.errors import DataError, ExitCode, FreezeBenchError, PlanConflictError
 from worker.contract.plan import Plan
 from worker.contract.records import Record, content_hash, slug
 from worker.contract.results import Failure
@@ -20,12 +20,17 @@ PLAN_FILE = "plan.json"
 DATA_FILE = "prepared/data.json"
 
 
-class WorkerFailedError(Exception):
-    """A worker ended without doing what it was told."""
+class WorkerFailedError(FreezeBenchError):
+    """A worker ended without doing what it was told.
+
+    Args:
+        name: Of the worker, or what it worked on.
+        failure: Its last words.
+    """
 
     def __init__(self, name: str, failure: Failure) -> None:
         """Keep the worker's last words."""
-        super().__init__(f"{name}: {failure.problem} {failure.remedy}")
+        super().__init__(f"{name}: {failure.problem}", remedy=failure.remedy)
         self.failure = failure
 
 
@@ -79,12 +84,7 @@ def prepare_data(executor: Executor, plan: Plan) -> PreparedData:
         DataError: The source cannot be read, or cannot be split as asked.
         WorkerFailedError: The worker failed otherwise.
     """
-    try:
-        return _ask(executor, _prepare_config(executor, plan, "data"), PreparedData)
-    except WorkerFailedError as error:
-        if error.failure.exit_code == ExitCode.DATA:
-            raise DataError(error.failure.problem, remedy=error.failure.remedy) from error
-        raise
+    return _ask(executor, _prepare_config(executor, plan, "data"), PreparedData)
 
 
 def prepare_backbone(
@@ -103,7 +103,7 @@ def find_data(executor: Executor, plan: Plan) -> PreparedData | None:
     """Return the data set if it is in the cache; nothing is loaded.
 
     Raises:
-        WorkerFailedError: Its source cannot be identified.
+        DataError: Its source cannot be identified.
     """
     return _look(executor, _prepare_config(executor, plan, "data", only_look=True), PreparedData)
 
@@ -171,7 +171,9 @@ def _look(
 ) -> AnyRecord | None:
     outcome = executor.run(config, on_start)
     if outcome.failure:
-        raise WorkerFailedError(config.name, outcome.failure)
+        if config.backbone is None and outcome.failure.exit_code == ExitCode.DATA:
+            raise DataError(outcome.failure.problem, remedy=outcome.failure.remedy)
+        raise WorkerFailedError(config.backbone.source if config.backbone else config.data.source, outcome.failure)
     store = ResultsStore(config.execution.results)
     path = PurePosixPath(config.answer)
     answer = store.read_record(path, form)

@@ -2,7 +2,7 @@
 
 from flows.comparison import ArmSummary, Comparison
 
-STANDINGS_COLUMNS = ("Arm", "Mode", "Start", "Step 40", "Peak (at step)", "End", "Test at last", "Test at best")
+STANDINGS_COLUMNS = ("Arm", "Mode", "Start", "Step 40", "Peak (step)", "End", "Test last", "Test best")
 """Headings of the standings. All but the last two are on the validation split."""
 
 _NO_VALUE = "-"

@@ -15,6 +15,7 @@ from worker.backbone import load_body, load_tokenizer
 from worker.contract.config import PreparedData, RunConfig
 from worker.contract.errors import TrainingError
 from worker.data import load_split
+from worker.events import log
 from worker.features import FeatureCache, FeatureOrigin, Features, extract_features
 from worker.model import PooledBackbone, num_parameters, weights_hash
 from worker.monitor import Monitor
@@ -68,6 +69,7 @@ def load_arm_features(
     )
     found = {split: cache.read(split) for split in splits}
     missing = [split for split, features in found.items() if features is None]
+    log.info("features", from_cache=[split for split in splits if split not in missing], to_make=missing)
     if missing:
         made = _make_features(config, missing, device, monitor)
         for split, features in made.items():

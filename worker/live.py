@@ -4,6 +4,7 @@ Shapes: ``B`` batch, ``T`` tokens, ``N`` examples, ``C`` classes.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from accelerate import Accelerator
@@ -18,34 +19,40 @@ from worker.tokens import TokenizedTexts, batches_by_length, pad
 from worker.trainer import BatchScore, RunKey
 
 
+@dataclass(frozen=True, slots=True)
+class LiveSplits:
+    """What a live arm trains on and is scored on."""
+
+    texts: Mapping[Split, TokenizedTexts]
+    targets: Mapping[Split, Tensor]
+    """``[N]`` of each split, on the CPU."""
+    tokens_per_batch: int
+    """Padded tokens of an evaluation batch at most."""
+
+
 class LiveTrainer:
     """Trains one run's backbone and head.
 
     Args:
         key: The run: seed and learning rates.
         model: Untrained head on a pretrained backbone; trained in place.
-        texts: Tokens of each split.
-        targets: ``[N]`` of each split, on the CPU.
+        splits: Tokens and targets.
         settings: The shared conditions.
         accelerator: Places and wraps.
-        tokens_per_batch: Padded tokens of an evaluation batch at most.
     """
 
     def __init__(
         self,
         key: RunKey,
         model: TextClassifier,
-        texts: Mapping[Split, TokenizedTexts],
-        targets: Mapping[Split, Tensor],
+        splits: LiveSplits,
         settings: TrainingSettings,
         accelerator: Accelerator,
-        *,
-        tokens_per_batch: int,
     ) -> None:
         """Place model and optimizer, and put the order of examples down."""
         self.keys = (key,)
-        self._texts = texts
-        self._targets = {split: target_N.to(accelerator.device) for split, target_N in targets.items()}
+        self._texts = splits.texts
+        self._targets = {split: target_N.to(accelerator.device) for split, target_N in splits.targets.items()}
         self._settings = settings
         self._accelerator = accelerator
         if key.backbone_lr is None:
@@ -57,11 +64,11 @@ class LiveTrainer:
         ]
         self._model: nn.Module
         self._model, self._optimizer = accelerator.prepare(model, torch.optim.AdamW(groups))
-        self._rows = batch_rows(len(texts["train"]), settings.batch_size, settings.steps, key.seed)
+        self._rows = batch_rows(len(splits.texts["train"]), settings.batch_size, settings.steps, key.seed)
         self._eval_batches = {
             split: [
                 (batch.rows, batch.ids_BT.to(accelerator.device), batch.mask_BT.to(accelerator.device))
-                for batch in batches_by_length(texts[split], tokens_per_batch)
+                for batch in batches_by_length(splits.texts[split], splits.tokens_per_batch)
             ]
             for split in ("validation", "test")
         }

@@ -44,8 +44,10 @@ class Monitor:
         self._close_phase()
         self.phase = phase
         log.info("phase", phase=phase)
-        yield
-        self._close_phase()
+        try:
+            yield
+        finally:
+            self._close_phase()
 
     def count_examples(self, count: int) -> None:
         """Count examples that were passed forward in this phase."""

@@ -17,7 +17,7 @@ from worker.device import device_name, open_accelerator, package_versions
 from worker.events import log
 from worker.features import Features
 from worker.frozen import FrozenTrainer
-from worker.live import LiveTrainer
+from worker.live import LiveSplits, LiveTrainer
 from worker.model import PooledBackbone, Standardise, TextClassifier, new_head, num_parameters, weights_hash
 from worker.monitor import Monitor, peak_memory_bytes
 from worker.outcome import SeedOutcome, Surroundings, describe_run, predictions
@@ -81,12 +81,19 @@ class ArmTraining:
             weights_hash_after=origin.weights_hash_after,
             num_parameters=origin.num_parameters,
             num_trained_parameters=(features["train"].values_ND.shape[1] + 1) * len(config.data.classes),
-            features_from_cache=features["train"].is_from_cache,
         )
         num_truncated = sum(features[split].origin.num_truncated for split in SPLITS)
+        failures: list[NonFiniteLossError] = []
         for seed in config.seeds:
             of_seed = tuple(trace for trace in traces if trace.key.seed == seed)
-            yield SeedOutcome(seed, of_seed, _chosen(seed, of_seed), proof, num_truncated, origin.tokens_per_batch)
+            try:
+                chosen = _chosen(seed, of_seed)
+            except NonFiniteLossError as failure:
+                failures.append(failure)
+                continue
+            yield SeedOutcome(seed, of_seed, chosen, proof, num_truncated, origin.tokens_per_batch)
+        if failures:
+            raise failures[0]
 
     def _train_live(self) -> Iterator[SeedOutcome]:
         """Train every candidate of every seed from the pretrained weights, one after the other."""
@@ -122,25 +129,18 @@ class ArmTraining:
             hash_before = weights_hash(backbone)
             head = new_head(features.values_ND.shape[1], len(config.data.classes), key.seed)
             model = TextClassifier(backbone, Standardise(features.values_ND), head)
-            trainer = LiveTrainer(
-                key,
-                model,
-                tokens,
-                self.labelled.targets,
-                config.training,
-                self.accelerator,
-                tokens_per_batch=config.execution.tokens_per_batch,
-            )
+            splits = LiveSplits(tokens, self.labelled.targets, config.execution.tokens_per_batch)
+            trainer = LiveTrainer(key, model, splits, config.training, self.accelerator)
         with self.monitor.during("training"):
             traces = train_runs(trainer, config.training, partial(self._observe, earlier=earlier))
             hash_after = weights_hash(backbone)
             score_best_steps(trainer, traces)
+        self.accelerator.free_memory()
         return traces[0], BackboneProof(
             weights_hash_before=hash_before,
             weights_hash_after=hash_after,
             num_parameters=num_parameters(backbone),
             num_trained_parameters=num_parameters(model),
-            features_from_cache=features.is_from_cache,
         )
 
     def _observe(self, step: int, traces: Sequence[RunTrace], earlier: Sequence[RunTrace] = ()) -> None:

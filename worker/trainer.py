@@ -107,18 +107,13 @@ def train_runs(
         for trace, score in zip(traces, batch_scores, strict=True):
             if trace.diverged_at_step is None and not score.is_finite:
                 trace.diverged_at_step = step + 1
-    for trace, evaluation in zip(traces, trainer.evaluate("test"), strict=True):
-        if trace.diverged_at_step is None:
-            trace.test["last"] = (settings.steps, evaluation)
+    _score_test(traces, "last", trainer.evaluate)
     return traces
 
 
 def score_best_steps(trainer: Trainer, traces: Sequence[RunTrace]) -> None:
     """Score the test split with the weights of each run's best validation step."""
-    evaluations = trainer.evaluate_best("test")
-    for trace, evaluation in zip(traces, evaluations, strict=True):
-        if trace.diverged_at_step is None:
-            trace.test["best"] = (trace.validation["best"][0], evaluation)
+    _score_test(traces, "best", trainer.evaluate_best)
 
 
 def choose(traces: Sequence[RunTrace]) -> RunTrace | None:
@@ -134,6 +129,16 @@ def choose(traces: Sequence[RunTrace]) -> RunTrace | None:
 def leader(traces: Sequence[RunTrace]) -> RunTrace:
     """Return the candidate whose curve is shown while training goes on: the one that ``choose`` would take now."""
     return choose([trace for trace in traces if "last" in trace.validation]) or traces[0]
+
+
+def _score_test(traces: Sequence[RunTrace], moment: Moment, evaluate: Callable[[Split], list[Evaluation]]) -> None:
+    """Score the test split for every run that has not diverged."""
+    if all(trace.diverged_at_step is not None for trace in traces):
+        return
+    for trace, evaluation in zip(traces, evaluate("test"), strict=True):
+        if trace.diverged_at_step is None:
+            step, _ = trace.validation[moment]
+            trace.test[moment] = (step, evaluation)
 
 
 def _rank(trace: RunTrace) -> tuple[float, float]:

@@ -1,5 +1,6 @@
 """Workers as processes of this machine."""
 
+import heapq
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from pydantic import ValidationError
 from flows.executors import WorkerOutcome
 from flows.executors.places import Place, divide_machine
 from flows.settings import RunnerSettings
+from worker.contract.arms import Mode
 from worker.contract.config import (
     PARENT_PIPE_ENV,
     RUN_CONFIG_ENV,
@@ -51,6 +53,8 @@ class LocalExecutor:
         self.execution = execution
         self._log_folder = log_folder
         self._free = list(places)
+        self._waiting: list[tuple[int, int]] = []
+        self._num_asked = 0
         self._running: set[subprocess.Popen[bytes]] = set()
         self._changed = threading.Condition()
         self._is_closed = False
@@ -61,7 +65,7 @@ class LocalExecutor:
         Raises:
             ExecutorClosedError: ``close`` was called before or while the worker ran.
         """
-        with self._place() as place, tempfile.TemporaryDirectory(prefix="freeze-bench-") as folder:
+        with self._place(_urgency(config)) as place, tempfile.TemporaryDirectory(prefix="freeze-bench-") as folder:
             last_words = Path(folder, "termination.json")
             log_path = self._log_folder / f"{config.name}.log"
             log_path.parent.mkdir(parents=True, exist_ok=True)
@@ -69,7 +73,7 @@ class LocalExecutor:
             execution = config.execution.model_copy(update={"num_threads": place.num_threads})
             document = config.model_copy(update={"execution": execution}).model_dump_json()
             with log_path.open("wb") as log_file:
-                process = self._start(document, place, last_words, log_file.fileno())
+                process = self._start(_environment(config, document, place, last_words), log_file.fileno())
                 exit_code = process.wait()
             with self._changed:
                 self._running.discard(process)
@@ -93,30 +97,26 @@ class LocalExecutor:
                 process.wait()
 
     @contextmanager
-    def _place(self) -> Iterator[Place]:
+    def _place(self, urgency: int) -> Iterator[Place]:
+        """Wait for a place: the most urgent worker first, then the one that asked first."""
         with self._changed:
-            self._changed.wait_for(lambda: self._is_closed or self._free)
+            self._num_asked += 1
+            turn = (urgency, self._num_asked)
+            heapq.heappush(self._waiting, turn)
+            self._changed.wait_for(lambda: self._is_closed or (self._free and self._waiting[0] == turn))
             if self._is_closed:
                 raise ExecutorClosedError
+            heapq.heappop(self._waiting)
             place = self._free.pop(0)
+            self._changed.notify_all()
         try:
             yield place
         finally:
             with self._changed:
                 self._free.append(place)
-                self._changed.notify()
+                self._changed.notify_all()
 
-    def _start(self, document: str, place: Place, last_words: Path, log_file: int) -> "subprocess.Popen[bytes]":
-        environment = {
-            **os.environ,
-            RUN_CONFIG_ENV: document,
-            TERMINATION_LOG_ENV: str(last_words),
-            PARENT_PIPE_ENV: "1",
-            "OMP_NUM_THREADS": str(place.num_threads),
-            # Threads that spin while they wait take the cores from the worker beside them: 1.5 s became 32 s per arm.
-            "OMP_WAIT_POLICY": "PASSIVE",
-            "CUDA_VISIBLE_DEVICES": place.gpu or "",
-        }
+    def _start(self, environment: dict[str, str], log_file: int) -> "subprocess.Popen[bytes]":
         with self._changed:
             if self._is_closed:
                 raise ExecutorClosedError
@@ -130,6 +130,29 @@ class LocalExecutor:
             )
             self._running.add(process)
         return process
+
+
+def _urgency(config: RunConfig | PrepareConfig) -> int:
+    """Return a worker's rank: live arms take longest and start first, frozen ones wait for what others wait for too."""
+    if isinstance(config, PrepareConfig):
+        return 1
+    return 0 if config.arm.mode is Mode.LIVE else 2
+
+
+def _environment(config: RunConfig | PrepareConfig, document: str, place: Place, last_words: Path) -> dict[str, str]:
+    return {
+        **os.environ,
+        RUN_CONFIG_ENV: document,
+        TERMINATION_LOG_ENV: str(last_words),
+        PARENT_PIPE_ENV: "1",
+        "CUDA_VISIBLE_DEVICES": place.gpu or "",
+        "OMP_NUM_THREADS": str(place.num_threads),
+        "RAYON_NUM_THREADS": str(place.num_threads),
+        # Threads that spin while they wait take the cores from the worker beside them: 1.5 s became 32 s per arm.
+        "OMP_WAIT_POLICY": "PASSIVE",
+        # What arms need was fetched by the prepare step; an arm that asked the hub could train something else.
+        **({"HF_HUB_OFFLINE": "1"} if isinstance(config, RunConfig) else {}),
+    }
 
 
 def open_local_executor(settings: RunnerSettings, comparison: str) -> LocalExecutor:

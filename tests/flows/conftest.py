@@ -93,7 +93,6 @@ def make_run(data: PreparedData) -> RunMaker:
                 weights_hash_after="1" * 64,
                 num_parameters=2,
                 num_trained_parameters=1,
-                features_from_cache=False,
             ),
             device=device,
             num_threads=1,

@@ -296,7 +296,7 @@ def test_standings_in_markdown_name_the_missing_arms(make_comparison: Callable[.
     text = standings_markdown(make_comparison({"Frozen A|B": [RISE], "Live B": []}))
 
     assert text == (
-        "| Arm | Mode | Start | Step 40 | Peak (at step) | End | Test at last | Test at best |\n"
+        "| Arm | Mode | Start | Step 40 | Peak (step) | End | Test last | Test best |\n"
         "| :--- | :--- | ---: | ---: | ---: | ---: | ---: | ---: |\n"
         "| Frozen A\\|B | frozen | 0.250 | - | 0.750 (2) | 0.625 | 0.500 | 0.625 |\n"
         "| Live B | live | - | - | - | - | - | - |\n"

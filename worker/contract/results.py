@@ -53,14 +53,13 @@ class Candidate(Record):
 class BackboneProof(Record):
     """Evidence of what training did to the backbone: SHA-256 over every weight and buffer, before and after.
 
-    Frozen: equal. Live: different.
+    Frozen: equal, taken around the pass that made the features, which may have been an earlier run's. Live: different.
     """
 
     weights_hash_before: Digest
     weights_hash_after: Digest
     num_parameters: int = Field(ge=1, description="Of the backbone.")
     num_trained_parameters: int = Field(ge=1, description="Of head and, if live, backbone.")
-    features_from_cache: bool = Field(description="Whether the hashes are cited from an earlier extraction.")
 
 
 class RunResult(Record):

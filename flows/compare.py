@@ -10,6 +10,7 @@ from rich.table import Table
 
 from flows.comparison import Comparison
 from flows.outlook import look_ahead
+from flows.preparation import check_plan
 from flows.report import write_report
 from flows.server import TemporaryServer
 from flows.settings import RunnerSettings
@@ -45,6 +46,7 @@ def compare_on_this_machine(plan: Plan, settings: RunnerSettings, console: Conso
         os.environ.setdefault(name, value)
     console.print(f"{plan.name}: {len(plan.arms)} arms, seeds {', '.join(map(str, plan.seeds))}", highlight=False)
     store = ResultsStore(settings.results)
+    check_plan(store, plan)
     if not fresh and _is_done(store, plan, settings):
         console.print("Every result is in the store; nothing to run.")
         return print_standings(write_report(store, plan), store, console)

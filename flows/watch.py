@@ -144,7 +144,7 @@ class Watch:
         status = read_status(self._store, self._plan.comparison, view.arm.slug)
         if status is None or status.updated_at < self._started_at:
             return
-        # A curve of an earlier attempt says nothing about this one until its worker has written again.
+        # Before its worker has started, an arm may still have the curve of an earlier attempt.
         may_read = status.state in {ArmState.RUNNING, ArmState.DONE, ArmState.REUSED}
         curves = [
             RunRecords(self._store, self._plan.comparison, view.arm.slug, seed).read_curve()

@@ -16,7 +16,7 @@ from worker.contract.errors import ExitCode
 TERMINATION_SECONDS = 8.0
 """From SIGTERM to the forced end: inside the ten seconds that are promised."""
 
-ORPHAN_SECONDS = 1.5
+ORPHAN_SECONDS = 1.0
 """From the parent's death to the forced end: inside the two seconds that are promised."""
 
 

@@ -22,13 +22,14 @@ class RunRecorder:
     """
 
     def __init__(self, store: ResultsStore, config: RunConfig, seed: int) -> None:
-        """Take an older result away and put down that an attempt has started."""
+        """Take away what an older attempt left, the result first, and put down that this one has started."""
         self._records = RunRecords(store, config.comparison, config.arm.slug, seed)
         self._store = store
         self._flush_seconds = config.execution.flush_seconds
         self._flushed_at = time.monotonic()
         self.is_finished = False
-        store.delete(self._records.result)
+        for older in (self._records.result, self._records.curve, self._records.predictions):
+            store.delete(older)
         store.write_record(self._records.config, config.model_copy(update={"seeds": (seed,)}))
         self._earlier = self._records.read_attempts()
         self._attempt = Attempt(number=len(self._earlier) + 1, started_at=_now(), host=socket.gethostname())

@@ -11,11 +11,12 @@ from rich.table import Table
 from flows.comparison import Comparison
 from flows.outlook import look_ahead
 from flows.preparation import check_plan
-from flows.report import write_report
+from flows.report import COMPARISON_FILE, write_report
 from flows.server import TemporaryServer
 from flows.settings import RunnerSettings
 from flows.standings import STANDINGS_COLUMNS, standings_rows
 from flows.watch import Watch
+from worker.contract.errors import ArmsFailedError
 from worker.contract.plan import Plan
 from worker.contract.store import ResultsStore, RunRecords
 
@@ -55,7 +56,13 @@ def compare_on_this_machine(plan: Plan, settings: RunnerSettings, console: Conso
         from flows.flow import compare_backbones  # noqa: PLC0415 - loads Prefect, with the environment above
 
     with server_settings, Watch(store, plan, console, on_error=console.print):
-        comparison = compare_backbones(plan, settings, fresh=fresh)
+        try:
+            comparison = compare_backbones(plan, settings, fresh=fresh)
+        except ArmsFailedError:
+            partial = store.read_record(PurePosixPath(plan.comparison, COMPARISON_FILE), Comparison)
+            if partial is not None:
+                print_standings(partial, store, console)
+            raise
     return print_standings(comparison, store, console)
 
 

@@ -172,7 +172,7 @@ def compare_backbones(plan: Plan, settings: RunnerSettings | None = None, *, fre
         names = "; ".join(f"{gap.label}: {gap.reason}" for gap in comparison.missing)
         raise ArmsFailedError(
             f"{len(comparison.missing)} of {len(plan.arms)} arms lack results. {names}",
-            remedy="Run the same command again: what is done is kept.",
+            remedy=" ".join([*board.remedies(), "Then run the same command again: what is done is kept."]),
         )
     return comparison
 

@@ -14,6 +14,8 @@ from worker.contract.errors import ResultError
 from worker.contract.plan import Plan
 from worker.contract.store import ResultsStore
 
+COMPARISON_FILE = "comparison.json"
+
 
 @dataclass(frozen=True, kw_only=True)
 class FoundComparison:
@@ -65,7 +67,7 @@ def write_report(store: ResultsStore, plan: Plan) -> Comparison:
     comparison = build_comparison(plan, data, collected.runs, collected.failures)
     for name, content in render_comparison(comparison).items():
         store.write(folder / name, content)
-    store.write_record(folder / "comparison.json", comparison)
+    store.write_record(folder / COMPARISON_FILE, comparison)
     return comparison
 
 

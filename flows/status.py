@@ -49,6 +49,11 @@ class StatusBoard:
         """Put down which seeds of an arm need no run."""
         self._update(arm, {"reused_seeds": tuple(seeds)})
 
+    def remedies(self) -> list[str]:
+        """Return what can be done about the failures, each once."""
+        failures = [status.failure for status in self._statuses.values() if status.failure]
+        return list(dict.fromkeys(failure.remedy for failure in failures))
+
     def cancel_unfinished(self) -> None:
         """Put every arm that is in no final state into ``cancelled``."""
         for arm, status in list(self._statuses.items()):

@@ -3,7 +3,7 @@
 Only the prepare step talks to the hub; arms find what it fetched.
 """
 
-from collections.abc import Sequence
+import re
 from pathlib import Path
 from typing import Literal
 
@@ -13,8 +13,14 @@ MODEL_FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
 """What is fetched of a model repository: configuration, weights as safetensors, tokenizer. Never pickle, never code."""
 
 
+NOT_MODEL_FILES = ("consolidated*", "*/*")
+"""Left out all the same: weights in the form of another library, and subfolders with other formats."""
+
 DATASET_FILES = ("*.parquet", "*.csv", "*.csv.gz", "*.json", "*.jsonl", "*.jsonl.gz", "*.arrow", "README.md")
 """What is fetched of a data set repository: tables and their description, never code."""
+
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 class HubFailure(Exception):  # noqa: N818 - internal, turned into a DataError or BackboneError by the caller
@@ -28,7 +34,7 @@ class HubFailure(Exception):  # noqa: N818 - internal, turned into a DataError o
 
 
 def resolve_revision(repository: str, revision: str | None, kind: RepositoryKind) -> str:
-    """Return the commit that a branch or tag (default: the main branch) points at now.
+    """Return the commit that a branch or tag (default: the main branch) points at now; a commit is its own answer.
 
     Raises:
         HubFailure: Unknown repository or revision, gated without access, or no answer.
@@ -43,6 +49,8 @@ def resolve_revision(repository: str, revision: str | None, kind: RepositoryKind
         RevisionNotFoundError,
     )
 
+    if revision is not None and _COMMIT.fullmatch(revision):
+        return revision
     name = f"{repository}@{revision or 'main'}"
     try:
         commit = HfApi().repo_info(repository, revision=revision, repo_type=kind).sha
@@ -74,7 +82,7 @@ def fetch_model(repository: str, commit: str, cache: Path) -> Path:
     Raises:
         HubFailure: The download failed, or nothing safe to load is published.
     """
-    folder = _fetch(repository, commit, cache, "model", MODEL_FILES)
+    folder = _snapshot(repository, commit, cache, "model")
     if not any(folder.glob("*.safetensors")):
         raise HubFailure(
             f"{repository}@{commit} publishes no safetensors weights; pickle files are never loaded.",
@@ -95,26 +103,36 @@ def fetch_dataset(repository: str, commit: str, cache: Path) -> Path:
     Raises:
         HubFailure: The download failed.
     """
-    return _fetch(repository, commit, cache, "dataset", DATASET_FILES)
+    return _snapshot(repository, commit, cache, "dataset")
 
 
-def _fetch(repository: str, commit: str, cache: Path, kind: RepositoryKind, patterns: Sequence[str]) -> Path:
+def _snapshot(repository: str, commit: str, cache: Path, kind: RepositoryKind, *, only_local: bool = False) -> Path:
+    """Return the folder with a commit's files, of the kinds that are loaded."""
     from huggingface_hub import snapshot_download  # noqa: PLC0415
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError  # noqa: PLC0415
 
     try:
-        return Path(
-            snapshot_download(
-                repository, revision=commit, repo_type=kind, cache_dir=cache / "hub", allow_patterns=list(patterns)
-            )
+        folder = snapshot_download(
+            repository,
+            revision=commit,
+            repo_type=kind,
+            cache_dir=cache / "hub",
+            allow_patterns=list(MODEL_FILES if kind == "model" else DATASET_FILES),
+            ignore_patterns=list(NOT_MODEL_FILES) if kind == "model" else None,
+            local_files_only=only_local,
         )
     except GatedRepoError as error:
         raise _gated(repository) from error
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+        if only_local:
+            raise HubFailure(
+                f"{repository}@{commit} is not in the cache {cache}.", "Run the prepare step with this cache."
+            ) from error
         raise HubFailure(
             f"{repository}@{commit} could not be fetched: {error}.",
             "Check the network and the free space of the cache; the download goes on where it stopped.",
         ) from error
+    return Path(folder)
 
 
 def _gated(name: str) -> HubFailure:
@@ -125,17 +143,9 @@ def _gated(name: str) -> HubFailure:
 
 
 def snapshot_folder(repository: str, commit: str, cache: Path) -> Path:
-    """Return the folder of a commit that was fetched before, without asking the hub.
+    """Return the folder of a model's commit that was fetched before, without asking the hub.
 
     Raises:
         HubFailure: It was not fetched into this cache.
     """
-    from huggingface_hub import snapshot_download  # noqa: PLC0415
-    from huggingface_hub.errors import LocalEntryNotFoundError  # noqa: PLC0415
-
-    try:
-        return Path(snapshot_download(repository, revision=commit, cache_dir=cache / "hub", local_files_only=True))
-    except LocalEntryNotFoundError as error:
-        raise HubFailure(
-            f"{repository}@{commit} is not in the cache {cache}.", "Run the prepare step with this cache."
-        ) from error
+    return _snapshot(repository, commit, cache, "model", only_local=True)

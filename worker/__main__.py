@@ -97,6 +97,15 @@ def describe_failure(error: BaseException) -> Failure:
     )
 
 
+def _write_last_words(failure: Failure) -> None:
+    path = os.environ.get(TERMINATION_LOG_ENV)
+    if path:
+        try:
+            Path(path).write_text(failure.model_dump_json(), encoding="utf-8")
+        except OSError as error:
+            log.warning("no termination log", path=path, error=str(error))
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Do what the document says and return the exit code."""
     parser = argparse.ArgumentParser(
@@ -108,9 +117,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("config", nargs="?", type=Path, help=f"JSON document; default: ${RUN_CONFIG_ENV}")
     options = parser.parse_args(arguments)
     configure_events()
-    end_on_signals()
-    end_with_parent()
     try:
+        end_on_signals()
+        end_with_parent()
         config = read_config(options.config, os.environ)
         log.info("started", kind=config.kind, pid=os.getpid())
         if isinstance(config, PrepareConfig):
@@ -121,8 +130,7 @@ def main(arguments: list[str] | None = None) -> int:
         failure = describe_failure(error)
         is_expected = isinstance(error, FreezeBenchError | Terminated)
         log.error("failed", **failure.model_dump(), exc_info=not is_expected)
-        if TERMINATION_LOG_ENV in os.environ:
-            Path(os.environ[TERMINATION_LOG_ENV]).write_text(failure.model_dump_json(), encoding="utf-8")
+        _write_last_words(failure)
         return failure.exit_code
     log.info("done")
     return ExitCode.DONE

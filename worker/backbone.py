@@ -66,11 +66,16 @@ def load_body(cache: Path, backbone: PreparedBackbone, max_tokens: int) -> "nn.M
         BackboneError: transformers cannot load it, weights are missing, or it reads fewer than ``max_tokens`` tokens.
     """
     import torch  # noqa: PLC0415 - seconds to import, and not needed to prepare
+    from safetensors import SafetensorError  # noqa: PLC0415
     from transformers import AutoModel  # noqa: PLC0415
     from transformers.utils import logging  # noqa: PLC0415
 
     logging.disable_progress_bar()
     folder = _folder(cache, backbone)
+    if backbone.kind == "folder" and _digest_folder(folder) != backbone.revision:
+        raise BackboneError(
+            f"{folder} has changed since it was prepared.", remedy="Run the comparison again: it is prepared anew."
+        )
     try:
         body, report = AutoModel.from_pretrained(
             folder,
@@ -80,10 +85,10 @@ def load_body(cache: Path, backbone: PreparedBackbone, max_tokens: int) -> "nn.M
             local_files_only=True,
             output_loading_info=True,
         )
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise BackboneError(
             f"transformers cannot load {backbone.source}: {error}",
-            remedy="Use a model whose architecture this transformers has, with config.json and safetensors.",
+            remedy="Use a model whose architecture this transformers has, with config.json and whole safetensors.",
         ) from error
     if report["missing_keys"]:
         missing = sorted(report["missing_keys"])
@@ -146,8 +151,12 @@ def _make_tiny(spec: BackboneSpec, data: PreparedData, cache: Path, num_threads:
     try:
         pretrain_tiny(spec.short_name, texts, making, num_threads=num_threads)
         prepared = _describe(spec, making, _digest_folder(making))
-        if not (parent / prepared.revision).exists():
+        try:
             making.rename(parent / prepared.revision)
+        except OSError:
+            # Somebody made the same one in the meantime; any other reason is one to stop for.
+            if not (parent / prepared.revision).is_dir():
+                raise
     finally:
         shutil.rmtree(making, ignore_errors=True)
     return prepared

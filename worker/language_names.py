@@ -1,7 +1,8 @@
 """The built-in data set: in which language are these three names? Made from the CLDR names that babel carries.
 
 One example is three names (of languages, territories, scripts, currencies, variants, units) in one of four languages.
-The splits differ by CLDR key, so that a thing named in train is never named in a held-out split, in any language.
+The splits differ by CLDR key, so that a thing named in train is never named in a held-out split, in any language; keys
+that share a name stay together.
 Chance is 0.25. Character n-grams with a linear classifier reach 0.99, so this data shows the machinery, not a need for
 language models.
 
@@ -11,7 +12,7 @@ Source: Unicode CLDR display names (Unicode-3.0 licence) as packaged by babel.
 import hashlib
 import random
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from babel import Locale
 
@@ -46,16 +47,17 @@ def load_language_names(wanted: SplitSizes, seed: int) -> Iterator[SourceRow]:
                 remedy=f"Set data.{split}_examples between {len(CLASSES)} and {MAX_EXAMPLES}.",
             )
     names = {language: dict(_names(language)) for language in CLASSES}
+    split_by_key = _split_keys(names)
     spoken_in = Counter(name.casefold() for by_key in names.values() for name in set(by_key.values()))
     for language, by_key in names.items():
-        by_split: dict[Split, list[str]] = defaultdict(list)
-        for key in sorted(by_key):
-            if spoken_in[by_key[key].casefold()] == 1:
-                by_split[_split_of_key(key)].append(by_key[key])
+        by_split: dict[Split, set[str]] = defaultdict(set)
+        for key, name in by_key.items():
+            if spoken_in[name.casefold()] == 1:
+                by_split[split_by_key[key]].add(name)
         for split in SPLITS:
             count = getattr(wanted, split) // len(CLASSES)
             draw = random.Random(f"{seed} {language} {split}")  # noqa: S311 - a reproducible draw, not a secret
-            for text in _draw_texts(by_split[split], count, draw):
+            for text in _draw_texts(sorted(by_split[split]), count, draw):
                 yield SourceRow(text, language, split)
 
 
@@ -69,14 +71,28 @@ def _names(language: str) -> Iterator[tuple[str, str]]:
                 yield f"{kind}/{key}", text
 
 
-def _split_of_key(key: str) -> Split:
-    """Hold out a third of the keys, half of them for each held-out split."""
-    return _HELD_OUT_SIXTHS.get(hashlib.sha256(key.encode()).digest()[0] % 6, "train")
+def _split_keys(names: Mapping[str, Mapping[str, str]]) -> dict[str, Split]:
+    """Hold out a third of the keys, half of them for each held-out split.
+
+    Keys that share a name in any language ("Greek", the language and the script) go to the same split.
+    """
+    first_key: dict[str, str] = {}
+    leader: dict[str, str] = {}
+
+    def find(key: str) -> str:
+        while leader.setdefault(key, key) != key:
+            key = leader[key]
+        return key
+
+    for by_key in names.values():
+        for key, name in by_key.items():
+            one, other = sorted((find(key), find(first_key.setdefault(name.casefold(), key))))
+            leader[other] = one
+    return {key: _HELD_OUT_SIXTHS.get(hashlib.sha256(find(key).encode()).digest()[0] % 6, "train") for key in leader}
 
 
-def _draw_texts(names: list[str], count: int, draw: random.Random) -> list[str]:
-    distinct_names = sorted(set(names))
+def _draw_texts(names: Sequence[str], count: int, draw: random.Random) -> list[str]:
     texts: dict[str, None] = {}
     while len(texts) < count:
-        texts[", ".join(draw.sample(distinct_names, NAMES_PER_EXAMPLE))] = None
+        texts[", ".join(draw.sample(names, NAMES_PER_EXAMPLE))] = None
     return list(texts)

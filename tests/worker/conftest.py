@@ -18,9 +18,9 @@ from worker.contract.config import (
     RUN_CONFIG_ENV,
     TERMINATION_LOG_ENV,
     Execution,
+    PrepareConfig,
     PreparedBackbone,
     PreparedData,
-    PrepareConfig,
     RunConfig,
 )
 from worker.contract.plan import LANGUAGE_NAMES, DataSpec, TrainingSettings
@@ -129,51 +129,6 @@ def train(records_of: Callable[..., RunRecords]) -> Callable[[RunConfig], RunRec
 
 
 @pytest.fixture
-def start_worker(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Start ``python -m worker``; its events come as lines of standard output. What is left running is killed."""
-    workers: list[subprocess.Popen[str]] = []
-
-    def start(
-        config: RunConfig | PrepareConfig | str,
-        *,
-        environment: Mapping[str, str] | None = None,
-        termination_log: Path = tmp_path / "termination-log",
-    ) -> subprocess.Popen[str]:
-        document = config if isinstance(config, str) else config.model_dump_json()
-        environment = {**(os.environ if environment is None else environment), "PYTHONWARNINGS": "default"}
-        worker = subprocess.Popen(
-            [sys.executable, "-m", "worker"],
-            cwd=REPOSITORY,
-            env={**environment, RUN_CONFIG_ENV: document, TERMINATION_LOG_ENV: str(termination_log)},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        workers.append(worker)
-        return worker
-
-    yield start
-    for worker in workers:
-        worker.kill()
-        worker.communicate()
-
-
-@pytest.fixture
-def wait_for_event() -> Callable[..., dict[str, Any]]:
-    """Read a worker's log up to the event of a name, and with the values given."""
-
-    def wait(worker: subprocess.Popen[str], name: str, **values: str) -> dict[str, Any]:
-        assert worker.stdout is not None
-        for line in worker.stdout:
-            event: dict[str, Any] = json.loads(line)
-            if event["event"] == name and values.items() <= event.items():
-                return event
-        pytest.fail(f"the worker ended without the event {name!r}")
-
-    return wait
-
-
-@pytest.fixture
 def wait_until() -> Callable[[Callable[[], bool]], None]:
     """Wait for a condition."""
 
@@ -182,5 +137,62 @@ def wait_until() -> Callable[[Callable[[], bool]], None]:
         while not condition():
             assert time.monotonic() < deadline, "the condition did not come true"
             time.sleep(0.02)
+
+    return wait
+
+
+@pytest.fixture
+def start_worker(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """Start ``python -m worker`` under a name; what is left running in the end is killed."""
+    workers: list[subprocess.Popen[bytes]] = []
+
+    def start(
+        config: RunConfig | PrepareConfig | str,
+        *,
+        name: str = "worker",
+        environment: Mapping[str, str] | None = None,
+    ) -> subprocess.Popen[bytes]:
+        document = config if isinstance(config, str) else config.model_dump_json()
+        told = {RUN_CONFIG_ENV: document, TERMINATION_LOG_ENV: str(tmp_path / f"{name}.termination")}
+        with (tmp_path / f"{name}.log").open("wb") as log:
+            worker = subprocess.Popen(
+                [sys.executable, "-m", "worker"],
+                cwd=REPOSITORY,
+                env={**(os.environ if environment is None else environment), **told},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+            )
+        workers.append(worker)
+        return worker
+
+    yield start
+    for worker in workers:
+        worker.kill()
+        worker.wait()
+
+
+@pytest.fixture
+def events_of(tmp_path: Path) -> Callable[..., list[dict[str, Any]]]:
+    """What the worker of a name has logged so far."""
+
+    def read(name: str = "worker") -> list[dict[str, Any]]:
+        whole, _, _ = (tmp_path / f"{name}.log").read_text("utf-8").rpartition("\n")
+        return [json.loads(line) for line in whole.splitlines()]
+
+    return read
+
+
+@pytest.fixture
+def wait_for_event(
+    events_of: Callable[..., list[dict[str, Any]]], wait_until: Callable[[Callable[[], bool]], None]
+) -> Callable[..., dict[str, Any]]:
+    """Wait until a worker has logged an event with the values given, and return it."""
+
+    def wait(worker: str = "worker", **values: str) -> dict[str, Any]:
+        def find() -> list[dict[str, Any]]:
+            return [event for event in events_of(worker) if values.items() <= event.items()]
+
+        wait_until(lambda: bool(find()))
+        return find()[0]
 
     return wait

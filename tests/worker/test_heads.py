@@ -13,7 +13,7 @@ from worker.model import new_head
 
 NUM_STEPS, R, B, D, C = 50, 3, 16, 12, 4
 PEAK_LRS = (0.003, 0.03, 0.3)
-WEIGHT_DECAY, MAX_GRAD_NORM = 0.1, 0.5
+WEIGHT_DECAY, MAX_GRAD_NORM = 0.1, 2.0
 
 
 def make_heads() -> list[nn.Linear]:
@@ -21,7 +21,7 @@ def make_heads() -> list[nn.Linear]:
 
 
 def make_batches(num_steps: int) -> list[tuple[Tensor, Tensor]]:
-    """Features ``[R, B, D]`` and targets ``[R, B]``: every head has its own batch, and gradients that get clipped."""
+    """Features ``[R, B, D]`` and targets ``[R, B]``: every head has its own batch, some gradients get clipped."""
     generator = torch.Generator().manual_seed(1)
     return [
         (torch.randn(R, B, D, generator=generator) * 3, torch.randint(C, (R, B), generator=generator))

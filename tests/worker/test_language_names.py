@@ -26,8 +26,9 @@ def test_the_languages_are_fixed() -> None:
     assert CLASSES == ("en", "fi", "fr", "pl")
 
 
-def test_no_name_of_one_split_occurs_in_another(rows: list[SourceRow]) -> None:
-    names = {split: {name for row in rows if row.split == split for name in names_of(row)} for split in SPLITS}
+def test_no_name_of_one_split_occurs_in_another_whatever_the_seeds(rows: list[SourceRow]) -> None:
+    drawn = [*rows, *load_language_names(SIZES, seed=1)]
+    names = {split: {name for row in drawn if row.split == split for name in names_of(row)} for split in SPLITS}
 
     assert {pair: sorted(names[pair[0]] & names[pair[1]]) for pair in combinations(SPLITS, 2)} == {
         ("train", "validation"): [],
@@ -63,18 +64,7 @@ def test_equal_seeds_draw_equal_examples_and_others_other_ones(rows: list[Source
     assert not {row.text for row in load_language_names(SIZES, seed=1)} & {row.text for row in rows}
 
 
-def test_which_names_are_held_out_does_not_depend_on_the_seed(rows: list[SourceRow]) -> None:
-    trained_on = {name for row in rows if row.split == "train" for name in names_of(row)}
-    held_out = {
-        name for row in load_language_names(SIZES, seed=1) if row.split == "validation" for name in names_of(row)
-    }
-
-    assert len(held_out & trained_on) < len(held_out) / 20
-
-
-@pytest.mark.parametrize(
-    ("split", "size"), [("train", 3), ("validation", 2), ("test", 1), ("train", MAX_EXAMPLES + 1)]
-)
+@pytest.mark.parametrize(("split", "size"), [("train", 3), ("validation", 2), ("test", 1), ("train", MAX_EXAMPLES + 1)])
 def test_a_size_that_it_cannot_give_is_an_error_that_names_the_setting(split: str, size: int) -> None:
     with pytest.raises(DataError, match=f"Set data.{split}_examples between 4 and {MAX_EXAMPLES}"):
         list(load_language_names(SIZES.model_copy(update={split: size}), seed=0))

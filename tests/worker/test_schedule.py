@@ -50,7 +50,10 @@ def test_more_steps_go_on_where_fewer_ended() -> None:
         ({"steps": 8, "warmup_steps": 4, "schedule": "constant"}, [0.25, 0.5, 0.75, 1, 1, 1, 1, 1]),
         ({"steps": 6, "warmup_steps": 2, "schedule": "linear", "final_lr_ratio": 0.2}, [0.5, 1, 0.8, 0.6, 0.4, 0.2]),
         ({"steps": 4, "warmup_steps": 0, "schedule": "cosine", "final_lr_ratio": 0}, [0.853553, 0.5, 0.146447, 0]),
-        ({"steps": 5, "warmup_steps": 1, "schedule": "cosine", "final_lr_ratio": 0.1}, [1, 0.868198, 0.55, 0.231802, 0.1]),
+        (
+            {"steps": 5, "warmup_steps": 1, "schedule": "cosine", "final_lr_ratio": 0.1},
+            [1, 0.868198, 0.55, 0.231802, 0.1],
+        ),
         ({"steps": 2, "warmup_steps": 2, "schedule": "cosine"}, [0.5, 1]),
     ],
 )

@@ -3,6 +3,7 @@
 import random
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -57,9 +58,7 @@ def test_splits_are_disjoint_stratified_and_independent_of_the_order_of_rows(
         examples = getattr(splits, split)
         counts = Counter(example.target for example in examples)
         # Each split is drawn from what the one before left, which is off by one at most: these add up.
-        assert all(
-            abs(counts[target] - len(examples) * size / sum(sizes)) < 3 for target, size in enumerate(sizes)
-        )
+        assert all(abs(counts[target] - len(examples) * size / sum(sizes)) < 3 for target, size in enumerate(sizes))
 
 
 @given(st.lists(st.integers(1, 50), min_size=2, max_size=6), st.data())
@@ -76,7 +75,7 @@ def test_a_stratified_draw_keeps_the_shares_of_the_classes_within_one_example(
 
     assert len(taken) == count
     assert sorted(taken + left, key=pool.index) == pool
-    assert all(pool.index(a) < pool.index(b) for part in (taken, left) for a, b in zip(part, part[1:], strict=False))
+    assert all(pool.index(a) < pool.index(b) for part in (taken, left) for a, b in pairwise(part))
     if all(share >= 1 for share in exact.values()):
         assert all(abs(counts[target] - share) < 1 for target, share in exact.items())
     if count >= len(sizes):
@@ -93,9 +92,7 @@ def test_another_split_seed_holds_out_other_examples() -> None:
 
 def test_a_smaller_train_subset_is_a_part_of_a_larger_one_and_leaves_the_held_out_splits_alone() -> None:
     rows = make_rows(60, 40)
-    small, large = (
-        split_rows(rows, CLASSES[:2], ALL.model_copy(update={"train": size}), 0) for size in (10, 30)
-    )
+    small, large = (split_rows(rows, CLASSES[:2], ALL.model_copy(update={"train": size}), 0) for size in (10, 30))
 
     assert texts_of(small, "train") < texts_of(large, "train")
     assert (small.validation, small.test) == (large.validation, large.test)

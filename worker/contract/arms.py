@@ -11,6 +11,9 @@ from worker.contract.records import Record, slug
 TINY_ARCHITECTURES = ("qwen3", "llama", "mistral", "smollm3", "gemma3", "qwen2")
 """Architectures of ``tiny:<architecture>``: the real transformers classes, about 190,000 parameters each."""
 
+MAX_LABEL_LENGTH = 60
+"""Characters. More do not fit a legend."""
+
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _FOLDER_PREFIXES = ("/", "./", "../", "~")
 
@@ -79,7 +82,9 @@ class Arm(Record):
     """One candidate of a comparison: a backbone and a mode, under a label."""
 
     label: str = Field(
-        default="", max_length=60, description="Name in legends and tables; made of mode and backbone when left out."
+        default="",
+        max_length=MAX_LABEL_LENGTH,
+        description="Name in legends and tables; made of mode and backbone when left out.",
     )
     backbone: BackboneSpec = Field(description="The pretrained body.")
     mode: Mode = Field(description="frozen: only the head is trained; live: backbone and head are trained.")
@@ -91,7 +96,7 @@ class Arm(Record):
         if isinstance(data, dict) and isinstance(data.get("backbone"), str):
             data = dict(data)
             spec = {"source": data.pop("backbone")}
-            if data.get("revision") is not None:
+            if "revision" in data:
                 spec["revision"] = data.pop("revision")
             data["backbone"] = spec
         return data
@@ -99,7 +104,8 @@ class Arm(Record):
     @model_validator(mode="after")
     def _fill_label(self) -> "Arm":
         if not self.label:
-            object.__setattr__(self, "label", f"{self.mode.capitalize()} {self.backbone.short_name}")
+            label = f"{self.mode.capitalize()} {self.backbone.short_name}"[:MAX_LABEL_LENGTH]
+            object.__setattr__(self, "label", label)
         if not self.slug:
             msg = f"label {self.label!r} has no letter a-z or digit to make a file name from"
             raise ValueError(msg)

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from worker.contract.arms import Arm, BackboneKind, BackboneSpec, Mode
 from worker.contract.errors import ConfigError
-from worker.contract.plan import DataSpec, Seed, TrainingSettings
+from worker.contract.plan import DataSpec, Seed, Seeds, TrainingSettings
 from worker.contract.records import Record, content_hash
 
 SCHEMA_VERSION: Final = 1
@@ -108,7 +108,7 @@ class RunConfig(Record):
     schema_version: Literal[1] = SCHEMA_VERSION
     comparison: str = Field(pattern=r"^[a-z0-9-]{1,40}$", description="Slug of the plan's name.")
     arm: Arm = Field(description="The candidate, as the plan names it.")
-    seeds: tuple[Seed, ...] = Field(min_length=1, description="One curve each.")
+    seeds: Seeds = Field(description="One curve each.")
     data: PreparedData = Field(description="The data set, pinned.")
     backbone: PreparedBackbone = Field(description="The backbone, pinned.")
     training: TrainingSettings = Field(description="The conditions; backbone_lr is empty for a frozen arm.")

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from worker.contract.arms import Arm, Mode
 from worker.contract.records import Record, slug
@@ -15,11 +15,19 @@ Seed = Annotated[int, Field(ge=0, lt=2**31)]
 LearningRate = Annotated[float, Field(gt=0, le=10, allow_inf_nan=False)]
 
 
+def _all_different(seeds: tuple[int, ...]) -> tuple[int, ...]:
+    if len(set(seeds)) < len(seeds):
+        msg = f"{list(seeds)} holds a seed twice"
+        raise ValueError(msg)
+    return seeds
+
+
 def _as_tuple(value: object) -> object:
     """Read one learning rate as a list of one."""
     return (value,) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
+Seeds = Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_all_different)]
 LearningRates = Annotated[tuple[LearningRate, ...], BeforeValidator(_as_tuple)]
 
 
@@ -105,9 +113,7 @@ class Plan(Record):
     """What is compared: the arms, and the data and settings that they share."""
 
     name: str = Field(min_length=1, max_length=60, description="Name of the comparison; its slug is the folder name.")
-    seeds: tuple[Seed, ...] = Field(
-        default=(0, 1, 2), min_length=1, description="Each seed orders the examples and initialises the head anew."
-    )
+    seeds: Seeds = Field(default=(0, 1, 2), description="Each seed orders the examples and initialises the head anew.")
     data: DataSpec = Field(description="The data set.")
     training: TrainingSettings = Field(default=TrainingSettings(), description="The shared conditions.")
     arms: tuple[Arm, ...] = Field(min_length=1, description="The candidates.")
@@ -124,9 +130,6 @@ class Plan(Record):
                 msg = f"two arms are named {first!r} and {arm.label!r}, which is the same file name {arm.slug!r}"
                 raise ValueError(msg)
             labels_by_slug[arm.slug] = arm.label
-        if len(set(self.seeds)) < len(self.seeds):
-            msg = f"seeds {list(self.seeds)} holds a seed twice"
-            raise ValueError(msg)
         if not self.training.backbone_lr and any(arm.mode is Mode.LIVE for arm in self.arms):
             msg = "training.backbone_lr is empty, but a live arm trains its backbone"
             raise ValueError(msg)

@@ -183,7 +183,7 @@ def test_the_form_that_is_hashed_is_fixed() -> None:
 
 
 @given(
-    seeds=st.lists(st.integers(0, 2**31 - 1), min_size=1, max_size=3),
+    seeds=st.lists(st.integers(0, 2**31 - 1), min_size=1, max_size=3, unique=True),
     head_lr=st.lists(st.floats(min_value=0, max_value=10, exclude_min=True), min_size=1, max_size=3),
     classes=st.lists(st.text(), min_size=2, max_size=5),
     accuracy=st.floats(0, 1),

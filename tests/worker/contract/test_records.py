@@ -11,9 +11,9 @@ from worker.contract import results
 from worker.contract.arms import Arm, BackboneSpec, Mode
 from worker.contract.config import (
     Execution,
+    PrepareConfig,
     PreparedBackbone,
     PreparedData,
-    PrepareConfig,
     RunConfig,
     RunIdentity,
     SplitSizes,

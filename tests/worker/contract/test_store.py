@@ -156,9 +156,7 @@ predictions = st.builds(
 
 @given(st.lists(points, max_size=8), st.lists(predictions, max_size=8))
 @settings(deadline=None, max_examples=60)
-def test_rows_are_read_bit_for_bit_as_they_were_written(
-    curve: list[EvalPoint], predicted: list[Prediction]
-) -> None:
+def test_rows_are_read_bit_for_bit_as_they_were_written(curve: list[EvalPoint], predicted: list[Prediction]) -> None:
     store = ResultsStore("memory://rows")
 
     assert store.write_rows(HERE, curve) == encode_rows(curve) == store.read(HERE)

@@ -1,0 +1,126 @@
+"""Tokens: what each text becomes, once, and batches that cover all texts."""
+
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import PreTrainedTokenizerBase
+
+from tiny_tokenizers import make_tokenizer
+from worker.contract.config import PreparedData
+from worker.contract.errors import DataError
+from worker.data import load_split
+from worker.pretrain import byte_tokenizer
+from worker.tokens import TokenizedTexts, batches_by_length, load_tokens, pad, tokenize
+
+TEXTS = ["New treaty", "Striker scores a goal in the last minute of the league", "Profit"]
+
+
+def make_texts(lengths: list[int]) -> TokenizedTexts:
+    return TokenizedTexts(tuple(torch.arange(1, length + 1) for length in lengths), num_truncated=0)
+
+
+def refuse_to_load() -> NoReturn:
+    pytest.fail("the tokenizer was loaded although the tokens are in the cache")
+
+
+@pytest.mark.parametrize(
+    ("architecture", "first"),
+    [("llama", "<|begin_of_text|>"), ("mistral", "<s>"), ("gemma3", "<bos>"), ("qwen3", None)],
+)
+def test_a_text_begins_as_the_backbone_was_trained_to_see_it(architecture: str, first: str | None) -> None:
+    tokenizer = make_tokenizer(architecture)
+    tokens = tokenize(tokenizer, TEXTS, max_tokens=48)
+    whole = [tokenizer.decode(ids, skip_special_tokens=True) for ids in tokens.ids]
+    begins = [tokenizer.convert_ids_to_tokens(int(ids[0])) for ids in tokens.ids]
+
+    assert whole == TEXTS
+    assert all(begin == first if first else begin not in tokenizer.all_special_tokens for begin in begins)
+    assert tokens.num_truncated == 0
+    assert {ids.dtype for ids in tokens.ids} == {torch.int64}
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gemma3"])
+def test_long_texts_are_cut_on_the_right_and_counted(architecture: str) -> None:
+    tokenizer = make_tokenizer(architecture)
+    whole, cut = tokenize(tokenizer, TEXTS, 100), tokenize(tokenizer, TEXTS, 10)
+
+    assert cut.num_truncated == sum(len(ids) > 10 for ids in whole.ids) > 0
+    assert all(torch.equal(short, long[:10]) for short, long in zip(cut.ids, whole.ids, strict=True))
+
+
+def test_cutting_keeps_the_end_token_of_a_tokenizer_that_has_one() -> None:
+    tokens = tokenize(byte_tokenizer(), ["abcdefgh", "abc"], max_tokens=4)
+
+    assert [len(ids) for ids in tokens.ids] == [4, 4]
+    assert [int(ids[-1]) for ids in tokens.ids] == [1, 1]
+    assert tokens.num_truncated == 1
+
+
+def test_a_text_that_gives_no_token_is_an_error_that_shows_it() -> None:
+    with pytest.raises(DataError, match="The text '' has no token"):
+        tokenize(make_tokenizer("qwen3"), ["Profit", ""], max_tokens=8)
+
+
+def test_tokens_are_made_once(tmp_path: Path, cache: Path, data: PreparedData) -> None:
+    (tmp_path / "data").symlink_to(cache / "data")
+    loaded: list[PreTrainedTokenizerBase] = []
+
+    def load_tokenizer() -> PreTrainedTokenizerBase:
+        loaded.append(make_tokenizer("qwen3"))
+        return loaded[-1]
+
+    made = load_tokens(tmp_path, data, "test", 16, tokenizer_revision="r", load_tokenizer=load_tokenizer)
+    read = load_tokens(tmp_path, data, "test", 16, tokenizer_revision="r", load_tokenizer=refuse_to_load)
+    expected = tokenize(loaded[0], [example.text for example in load_split(cache, data, "test")], 16)
+
+    assert made.num_truncated == read.num_truncated == expected.num_truncated > 0
+    assert len(made) == len(read) == 40
+    for tokens in (made, read):
+        assert all(torch.equal(ids, other) for ids, other in zip(tokens.ids, expected.ids, strict=True))
+    assert {ids.dtype for ids in read.ids} == {torch.int64}
+    load_tokens(tmp_path, data, "test", 17, tokenizer_revision="r", load_tokenizer=load_tokenizer)
+    load_tokens(tmp_path, data, "test", 16, tokenizer_revision="s", load_tokenizer=load_tokenizer)
+    load_tokens(tmp_path, data, "validation", 16, tokenizer_revision="r", load_tokenizer=load_tokenizer)
+    assert len(loaded) == 4
+
+
+def test_tokens_on_disk_that_are_not_whole_are_made_again(tmp_path: Path, cache: Path, data: PreparedData) -> None:
+    (tmp_path / "data").symlink_to(cache / "data")
+
+    def load() -> TokenizedTexts:
+        return load_tokens(
+            tmp_path, data, "test", 16, tokenizer_revision="r", load_tokenizer=lambda: make_tokenizer("qwen3")
+        )
+
+    made = load()
+    (path,) = (tmp_path / "tokens").iterdir()
+    path.write_bytes(path.read_bytes()[:-10])
+
+    assert all(torch.equal(ids, other) for ids, other in zip(load().ids, made.ids, strict=True))
+
+
+def test_a_batch_is_padded_on_the_right_and_masked_there() -> None:
+    batch = pad(make_texts([2, 4, 1]), [2, 1])
+
+    assert batch.rows.tolist() == [2, 1]
+    assert batch.ids_BT.tolist() == [[1, 0, 0, 0], [1, 2, 3, 4]]
+    assert batch.mask_BT.tolist() == [[1, 0, 0, 0], [1, 1, 1, 1]]
+
+
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=40), st.integers(1, 200))
+@settings(deadline=None, max_examples=60)
+def test_batches_cover_every_text_once_within_the_bound_and_the_longest_first(
+    lengths: list[int], tokens_per_batch: int
+) -> None:
+    batches = batches_by_length(make_texts(lengths), tokens_per_batch)
+    rows = torch.cat([batch.rows for batch in batches]).tolist()
+
+    assert sorted(rows) == list(range(len(lengths)))
+    assert [lengths[row] for row in rows] == sorted(lengths, reverse=True)
+    for batch in batches:
+        assert batch.ids_BT.numel() <= tokens_per_batch or len(batch.rows) == 1
+        assert batch.mask_BT.sum(dim=1).tolist() == [lengths[row] for row in batch.rows.tolist()]

@@ -21,7 +21,7 @@ def linear(features: Tensor, weight_RDC: Tensor, bias_R1C: Tensor) -> Tensor:
 class HeadStack:
     """Linear heads in one tensor, so that many cost hardly more than one, with their AdamW.
 
-    ``torch.optim.AdamW`` has one learning rate per tensor, and its first use loads torch's compiler for seconds, longer
+    ``torch.optim.AdamW`` has one learning rate per tensor, and its first use loads torch's compiler, which takes longer
     than these heads take to train. A test holds the two equal.
 
     Args:

@@ -109,9 +109,10 @@ def report(
         found = find_comparisons(results)
         if not found:
             raise ConfigError(f"There is no comparison in {results}.", remedy="Name a results store or a folder in it.")
-        missing = [print_standings(write_report(each.store, each.plan), each.store, console).missing for each in found]
-        if any(missing):
-            raise typer.Exit(EXIT_ARM_FAILED)
+        drawn = [print_standings(write_report(each.store, each.plan), each.store, console) for each in found]
+        gaps = [f"{gap.label}: {gap.reason}" for comparison in drawn for gap in comparison.missing]
+        if gaps:
+            raise ArmsFailedError("Arms without results: " + "; ".join(gaps), remedy="Run their plans again.")
 
 
 @app.command(epilog="Example: freeze-bench schema > plan.schema.json")

@@ -55,14 +55,14 @@ def compare_on_this_machine(plan: Plan, settings: RunnerSettings, console: Conso
         server_settings = _connect_prefect()
         from flows.flow import compare_backbones  # noqa: PLC0415 - loads Prefect, with the environment above
 
-    with server_settings, Watch(store, plan, console, on_error=console.print):
-        try:
+    try:
+        with server_settings, Watch(store, plan, console, on_error=console.print):
             comparison = compare_backbones(plan, settings, fresh=fresh)
-        except ArmsFailedError:
-            partial = store.read_record(PurePosixPath(plan.comparison, COMPARISON_FILE), Comparison)
-            if partial is not None:
-                print_standings(partial, store, console)
-            raise
+    except ArmsFailedError:
+        partial = store.read_record(PurePosixPath(plan.comparison, COMPARISON_FILE), Comparison)
+        if partial is not None:
+            print_standings(partial, store, console)
+        raise
     return print_standings(comparison, store, console)
 
 

@@ -109,6 +109,8 @@ def _describe(error: ValidationError) -> Iterator[str]:
         match detail["type"]:
             case "extra_forbidden":
                 yield f"{where}: unknown key.{_suggestion(detail)}"
+            case "too_short" if detail["input"]:
+                continue  # an item of it has a problem of its own, named above
             case "missing":
                 yield f"{where}: missing."
             case _:

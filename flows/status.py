@@ -38,7 +38,7 @@ class StatusBoard:
         now = time.time()
         update: dict[str, object] = {"state": state, "updated_at": now, "failure": failure}
         if state is ArmState.QUEUED:
-            update["queued_at"] = now
+            update |= {"queued_at": now, "started_at": None, "ended_at": None}
         if state is ArmState.RUNNING:
             update["started_at"] = now
         if state.is_final:

@@ -146,11 +146,15 @@ class Watch:
             return
         # Before its worker has started, an arm may still have the curve of an earlier attempt.
         may_read = status.state in {ArmState.RUNNING, ArmState.DONE, ArmState.REUSED}
-        curves = [
-            RunRecords(self._store, self._plan.comparison, view.arm.slug, seed).read_curve()
-            for seed in (status.seeds if may_read else ())
-        ]
+        curves = [self._read_curve(view.arm.slug, seed) for seed in (status.seeds if may_read else ())]
         view.see(status, curves, time.time())
+
+    def _read_curve(self, arm: str, seed: int) -> list[EvalPoint]:
+        """Return a curve so far; one that cannot be read is about to be made again, or named by the report."""
+        try:
+            return RunRecords(self._store, self._plan.comparison, arm, seed).read_curve()
+        except ResultError:
+            return []
 
     def _say(self, view: ArmView, before: ArmState) -> None:
         if view.state is before:

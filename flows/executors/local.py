@@ -75,6 +75,8 @@ class LocalExecutor:
             with log_path.open("wb") as log_file:
                 process = self._start(_environment(config, document, place, last_words), log_file.fileno())
                 exit_code = process.wait()
+            if process.stdin:
+                process.stdin.close()
             with self._changed:
                 self._running.discard(process)
                 if self._is_closed:

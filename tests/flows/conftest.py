@@ -1,11 +1,28 @@
-"""Plans, runs and stores made by hand: what a worker would have left behind, without a worker."""
+"""What tests of the flow side share.
 
+First plans, runs and stores made by hand: what a worker would have left behind, without a worker. Then the real thing:
+a small plan on local backbones, one run of it by the command, and a Prefect server for flows in this process.
+"""
+
+import atexit
+import csv
 import hashlib
-from collections.abc import Callable, Sequence
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
 
+import psutil
 import pytest
+from typer.testing import CliRunner, Result
 
+from flows.cli import app
 from flows.comparison import ArmRun, Comparison, build_comparison
+from synthetic_news import CLASS_NAMES, synthetic_news
 from worker.contract.arms import Arm, BackboneSpec, Mode
 from worker.contract.config import PreparedBackbone, PreparedData, RunIdentity, SplitSizes, arm_training
 from worker.contract.plan import DataSpec, Plan, TrainingSettings
@@ -136,3 +153,210 @@ def put_run() -> Callable[[ResultsStore, ArmRun], None]:
         store.write_record(records.result, result)
 
     return put
+
+
+SMALL_PLAN = """
+name = "Small"
+seeds = [0, 1]
+
+[data]
+source = "news.csv"
+train_examples = 128
+validation_examples = 32
+test_examples = 32
+
+[training]
+steps = 8
+batch_size = 16
+max_tokens = 32
+warmup_steps = 2
+head_lr = 0.1
+backbone_lr = 1e-3
+
+[[arms]]
+label = "Live Llama"
+backbone = "./backbones/llama"
+mode = "live"
+
+[[arms]]
+label = "Frozen Llama"
+backbone = "./backbones/llama"
+mode = "frozen"
+
+[[arms]]
+label = "Frozen Qwen2.5"
+backbone = "./backbones/qwen2"
+mode = "frozen"
+"""
+
+CLI_SECONDS = 240
+"""For one command on a machine that is busy with other things; a quiet one takes a tenth."""
+
+
+@pytest.fixture(scope="session")
+def wait_until() -> Callable[..., None]:
+    """Wait for a condition, or fail and say which one did not come."""
+
+    def wait(condition: Callable[[], object], what: str, *, seconds: float = 60.0) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > deadline:
+                pytest.fail(f"did not come within {seconds:g} s: {what}")
+            time.sleep(0.02)
+
+    return wait
+
+
+@pytest.fixture(scope="session")
+def write_news() -> Callable[..., Path]:
+    """Write a CSV file of synthetic news."""
+
+    def write(path: Path, *, seed: int = 0) -> Path:
+        with path.open("w", encoding="utf-8", newline="") as file:
+            rows = csv.writer(file)
+            rows.writerow(("text", "label"))
+            rows.writerows((text, CLASS_NAMES[label]) for text, label in zip(*synthetic_news(240, seed), strict=True))
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def workplace(tmp_path_factory: pytest.TempPathFactory, write_news: Callable[..., Path]) -> Path:
+    """A folder with a plan, its data and its backbones: small.toml, news.csv, backbones/llama, backbones/qwen2."""
+    from tiny_repositories import make_repository  # noqa: PLC0415 - loads transformers, seconds that few tests need
+
+    folder = tmp_path_factory.mktemp("workplace")
+    write_news(folder / "news.csv")
+    for architecture in ("llama", "qwen2"):
+        make_repository(folder / "backbones" / architecture, architecture)
+    (folder / "small.toml").write_text(SMALL_PLAN, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The cache that all real workers share, so that features are computed once."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def cli_environment(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> dict[str, str]:
+    """The environment of commands: this one without its Prefect, with a mark by which descendants are found."""
+    foreign = ("PREFECT_", "FREEZE_BENCH_")
+    return {
+        **{name: value for name, value in os.environ.items() if not name.startswith(foreign)},
+        "PREFECT_HOME": str(tmp_path_factory.mktemp("prefect")),
+        "FREEZE_BENCH_CACHE": str(cache),
+    }
+
+
+@pytest.fixture(scope="session")
+def start_cli(cli_environment: dict[str, str]) -> Callable[..., "subprocess.Popen[bytes]"]:
+    """Start the command as a process that leads its own session, as one typed at a terminal does."""
+
+    def start(*arguments: object, output: Path, **environment: str) -> "subprocess.Popen[bytes]":
+        command = [str(Path(sys.executable).with_name("freeze-bench")), *map(str, arguments)]
+        with output.open("wb") as file:
+            return subprocess.Popen(
+                command,
+                env=cli_environment | environment,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def run_cli(cli_environment: dict[str, str]) -> Callable[..., "subprocess.CompletedProcess[str]"]:
+    """Run the command as a process."""
+
+    def run(*arguments: object, **environment: str) -> "subprocess.CompletedProcess[str]":
+        command = [str(Path(sys.executable).with_name("freeze-bench")), *map(str, arguments)]
+        return subprocess.run(
+            command,
+            env=cli_environment | environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=CLI_SECONDS,
+        )
+
+    return run
+
+
+@pytest.fixture
+def invoke(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """Run the command in this process, where Prefect is loaded already."""
+    monkeypatch.setenv("FREEZE_BENCH_CACHE", str(cache))
+
+    def run(*arguments: object) -> Result:
+        return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def find_descendants() -> Callable[..., list[psutil.Process]]:
+    """Find the running processes that carry an environment variable, whoever their parent is now."""
+
+    def carries(process: psutil.Process, name: str, value: str) -> bool:
+        try:
+            return process.status() != psutil.STATUS_ZOMBIE and process.environ().get(name) == value
+        except psutil.Error:  # gone meanwhile, or not ours
+            return False
+
+    def find(name: str, value: str) -> list[psutil.Process]:
+        return [process for process in psutil.process_iter() if carries(process, name, value)]
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def first_run(
+    tmp_path_factory: pytest.TempPathFactory,
+    workplace: Path,
+    run_cli: Callable[..., "subprocess.CompletedProcess[str]"],
+) -> "subprocess.CompletedProcess[str]":
+    """The command has compared the small plan; its results are in the folder ``results`` of its ``--results``."""
+    results = tmp_path_factory.mktemp("first-run") / "results"
+    mark = {"FREEZE_BENCH_TEST_RUN": str(results)}
+    run = run_cli("compare", workplace / "small.toml", "--results", results, "--workers", 2, **mark)
+    assert run.returncode == 0, run.stdout + run.stderr
+    return run
+
+
+@pytest.fixture(scope="session")
+def finished(first_run: "subprocess.CompletedProcess[str]") -> Path:
+    """The results store of the first run. Tests only look at it; those that write take a copy."""
+    return Path(first_run.args[first_run.args.index("--results") + 1])
+
+
+@pytest.fixture
+def copied(finished: Path, tmp_path: Path) -> Path:
+    """A copy of the first run's results store, to be written into."""
+    return Path(shutil.copytree(finished, tmp_path / "copied"))
+
+
+@pytest.fixture(scope="session")
+def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a real Prefect server; flows in this process use it, quietly, as they do in the command."""
+    from flows.compare import QUIET_PREFECT  # noqa: PLC0415 - loads matplotlib
+    from flows.server import TemporaryServer  # noqa: PLC0415
+
+    with ExitStack() as stack:
+        environment = stack.enter_context(pytest.MonkeyPatch.context())
+        for name, value in QUIET_PREFECT.items():
+            environment.setenv(name, value)
+        environment.setenv("PREFECT_HOME", str(tmp_path_factory.mktemp("server")))
+        server = TemporaryServer()
+        # As in the command: Prefect's threads send their last logs when the interpreter goes down.
+        atexit.register(server.stop)
+        from prefect.settings import PREFECT_API_URL, temporary_settings  # noqa: PLC0415 - while the server starts
+
+        server.wait_until_ready()
+        stack.enter_context(temporary_settings(updates={PREFECT_API_URL: server.api_url}))
+        yield server.api_url

@@ -7,8 +7,8 @@ from pathlib import Path, PurePosixPath
 import fsspec
 import pytest
 
-from flows.comparison import ArmRun, Comparison
 from flows.collect import collect_runs
+from flows.comparison import ArmRun, Comparison
 from flows.report import find_comparisons, write_report
 from flows.standings import STANDINGS_COLUMNS, standings_markdown, standings_rows
 from worker.contract.config import Execution, PreparedData, RunConfig

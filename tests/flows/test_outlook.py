@@ -1,0 +1,96 @@
+"""``freeze-bench plan``: what would run, what is done, and that looking changes nothing."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import Result
+
+from flows.outlook import look_ahead
+from flows.plan_file import load_plan
+from flows.settings import RunnerSettings
+from worker.contract.errors import PlanConflictError
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and "logs" not in path.relative_to(folder).parts
+    }
+
+
+@pytest.fixture
+def settings(finished: Path, cache: Path) -> RunnerSettings:
+    return RunnerSettings(results=str(finished), cache=str(cache))
+
+
+def test_a_finished_comparison_has_nothing_to_run(
+    finished: Path, workplace: Path, invoke: Callable[..., Result], cache: Path
+) -> None:
+    before = files(finished), files(cache)
+
+    shown = invoke("plan", workplace / "small.toml", "--results", finished)
+
+    assert shown.exit_code == 0, shown.output
+    assert shown.stdout.startswith(f"Small in {finished}/small\n")
+    assert "data: source " in shown.stdout
+    assert "training: steps 8, batch_size 16, " in shown.stdout
+    assert shown.stdout.count("seed 0, seed 1") == 3
+    assert (files(finished), files(cache)) == before
+
+
+def test_what_is_missing_torn_or_new_is_to_run(copied: Path, workplace: Path, settings: RunnerSettings) -> None:
+    torn = copied / "small" / "runs" / "frozen-llama" / "seed-0" / "predictions.jsonl"
+    torn.write_bytes(torn.read_bytes()[:-40])
+    shutil.rmtree(copied / "small" / "runs" / "live-llama")
+    plan = load_plan(workplace / "small.toml", ["seeds=[0, 1, 2]"])
+
+    outlooks = look_ahead(plan, settings.model_copy(update={"results": str(copied)}))
+
+    assert {outlook.arm.label: outlook.done_seeds for outlook in outlooks} == {
+        "Live Llama": (),
+        "Frozen Llama": (1,),
+        "Frozen Qwen2.5": (0, 1),
+    }
+    assert all(outlook.backbone and outlook.problem is None for outlook in outlooks)
+
+
+def test_other_learning_rates_of_the_backbone_concern_only_live_arms_but_are_refused(
+    workplace: Path, settings: RunnerSettings
+) -> None:
+    with pytest.raises(PlanConflictError, match=r"training\.backbone_lr is"):
+        look_ahead(load_plan(workplace / "small.toml", ["training.backbone_lr=1e-4"]), settings)
+
+
+def test_looking_with_an_empty_cache_makes_nothing(
+    workplace: Path, invoke: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("FREEZE_BENCH_CACHE", str(tmp_path / "cache"))
+
+    shown = invoke("plan", workplace / "small.toml", "--results", tmp_path / "results")
+
+    assert shown.exit_code == 0, shown.output
+    assert shown.stdout.count("seed 0, seed 1") == 3
+    assert files(tmp_path) == {}
+
+
+def test_a_backbone_that_would_fail_is_named_before_anything_runs(
+    workplace: Path, settings: RunnerSettings, invoke: Callable[..., Result], tmp_path: Path
+) -> None:
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    shutil.copy(workplace / "backbones" / "llama" / "config.json", bare)
+    plan = tmp_path / "plan.toml"
+    text = (workplace / "small.toml").read_text("utf-8").replace("./backbones", f"{workplace}/backbones")
+    text = text.replace("news.csv", f"{workplace}/news.csv").replace(f"{workplace}/backbones/qwen2", "./bare")
+    plan.write_text(text, "utf-8")
+
+    shown = invoke("plan", plan, "--results", settings.results)
+
+    assert shown.exit_code == 0, shown.output
+    flat = " ".join(shown.stdout.split())
+    assert "Frozen Qwen2.5 would fail: " in flat
+    assert "holds no safetensors weights; pickle files are never loaded." in flat
+    assert flat.count("would fail") == 1

@@ -51,7 +51,7 @@ Cache = Annotated[
 Device = Annotated[Literal["auto", "cpu", "cuda"] | None, typer.Option(help="What workers compute on. [default: auto]")]
 Workers = Annotated[
     int | None,
-    typer.Option(min=1, help="Workers at once. [default: one per GPU; without GPUs two]"),
+    typer.Option(min=1, max=1024, help="Workers at once. [default: one per GPU; without GPUs two]"),
 ]
 
 
@@ -127,10 +127,13 @@ def schema() -> None:
 def _explained() -> Iterator[Console]:
     """Give a console, and turn an error that has a remedy into one message and an exit code, without a traceback."""
     try:
-        yield Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+        yield Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, markup=False, highlight=False)
     except KeyboardInterrupt:
         _say("Stopped. What is done is kept: the same command goes on from there.", "yellow")
         raise typer.Exit(EXIT_INTERRUPTED) from None
+    except OSError as error:
+        _say(f"{error.strerror or error}: {error.filename or ''}\nCheck --results and --cache.", "red")
+        raise typer.Exit(EXIT_ARM_FAILED) from None
     except FreezeBenchError as error:
         _say(f"{error.problem.rstrip()}\n{error.remedy}", "yellow" if isinstance(error, ArmsFailedError) else "red")
         is_bad_plan = isinstance(error, ConfigError | DataError)

@@ -59,6 +59,8 @@ def collect_runs(store: ResultsStore, plan: Plan, data: PreparedData | None) -> 
         runs[arm.slug] = tuple(found)
         if reason_by_seed:
             failures[arm.slug] = _join_reasons(reason_by_seed)
+        elif problem := _last_failure(store, plan, arm):
+            failures[arm.slug] = problem
     return CollectedRuns(runs=runs, failures=failures)
 
 
@@ -155,6 +157,15 @@ def _explain_no_result(store: ResultsStore, plan: Plan, arm: Arm) -> str:
     if status.state is ArmState.CANCELLED or not status.state.is_final:
         return f"{NO_RESULT}, last seen {status.state}"
     return NO_RESULT
+
+
+def _last_failure(store: ResultsStore, plan: Plan, arm: Arm) -> str | None:
+    """Return why the last try of an arm failed, although an earlier one left a result."""
+    try:
+        status = read_status(store, plan.comparison, arm.slug)
+    except ResultError:
+        return None
+    return status.failure.problem if status and status.state is ArmState.FAILED and status.failure else None
 
 
 def _join_reasons(reason_by_seed: Mapping[int, str]) -> str:

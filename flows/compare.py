@@ -45,7 +45,7 @@ def compare_on_this_machine(plan: Plan, settings: RunnerSettings, console: Conso
     """
     for name, value in QUIET_PREFECT.items():
         os.environ.setdefault(name, value)
-    console.print(f"{plan.name}: {len(plan.arms)} arms, seeds {', '.join(map(str, plan.seeds))}", highlight=False)
+    console.print(f"{plan.name}: {len(plan.arms)} arms, seeds {', '.join(map(str, plan.seeds))}")
     store = ResultsStore(settings.results)
     check_plan(store, plan)
     if not fresh and _is_done(store, plan, settings):

@@ -65,8 +65,10 @@ class MissingArm(Record):
     label: str = Field(description="Name in legends and tables.")
     slug: str = Field(description="Identity inside the comparison.")
     mode: Mode = Field(description="What was to be trained.")
-    seeds: tuple[int, ...] = Field(min_length=1, description="Seeds without a result, in plan order.")
-    is_drawn: bool = Field(description="Whether other seeds of the arm finished, and are drawn.")
+    seeds: tuple[int, ...] = Field(
+        description="Seeds without a result, in plan order; none if the arm failed and an earlier result is drawn."
+    )
+    is_drawn: bool = Field(description="Whether other seeds of the arm, or an earlier result, are drawn.")
     reason: str = Field(description="Why; names the seeds if others finished.")
 
 
@@ -111,7 +113,7 @@ def build_comparison(
         plan: What was to be compared.
         data: The prepared data set; None if it never came to that.
         runs: Finished runs by arm slug, in any order.
-        failures: Why an arm has no result, by arm slug. Ignored for an arm that has all its seeds.
+        failures: Why an arm has no result, or failed although the store holds an earlier one, by arm slug.
 
     Returns:
         The comparison; equal for equal input.
@@ -125,7 +127,8 @@ def build_comparison(
         devices.update(run.result.device for run in finished)
         if finished:
             arms.append(_summarise_arm(arm, finished))
-        if lost := tuple(seed for seed in plan.seeds if seed not in run_by_seed):
+        lost = tuple(seed for seed in plan.seeds if seed not in run_by_seed)
+        if lost or arm.slug in failures:
             missing.append(_name_missing(arm, lost, failures.get(arm.slug, NO_RESULT), is_drawn=bool(finished)))
     draft = Comparison(
         name=plan.name,
@@ -155,7 +158,7 @@ def build_caption(comparison: Comparison) -> str:
     if comparison.is_demo:
         sentences.append("Backbones named tiny:* are tiny stand-ins, not the models that the labels name.")
     for gap in comparison.missing:
-        verb = "is drawn without" if gap.is_drawn else "is missing:"
+        verb = "is missing:" if not gap.is_drawn else "is drawn without" if gap.seeds else "is not up to date:"
         sentences.append(f"{gap.label} {verb} {_shorten(gap.reason)}.")
     return " ".join(sentences)
 
@@ -181,7 +184,9 @@ def _describe_data(plan: Plan, data: PreparedData | None) -> ComparedData:
 
 
 def _name_missing(arm: Arm, seeds: tuple[int, ...], reason: str, *, is_drawn: bool) -> MissingArm:
-    if is_drawn:
+    if is_drawn and not seeds:
+        reason = f"an earlier result is drawn; the last try failed: {reason}"
+    elif is_drawn:
         reason = f"{'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}: {reason}"
     return MissingArm(label=arm.label, slug=arm.slug, mode=arm.mode, seeds=seeds, is_drawn=is_drawn, reason=reason)
 

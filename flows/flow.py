@@ -4,7 +4,6 @@ plan → prepare (the data set, then each distinct backbone) → one task per ar
 Prefect sees every step as a task; what the steps do lies in the modules beside this one.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import cast
@@ -19,11 +18,10 @@ from prefect.tasks import Task
 from flows.artifacts import publish_artifacts
 from flows.collect import has_result
 from flows.comparison import Comparison
-from flows.executors import Executor
+from flows.executors import Executor, WorkerFailedError
 from flows.executors.local import open_local_executor
 from flows.preparation import (
     PLAN_FILE,
-    WorkerFailedError,
     check_data,
     check_plan,
     prepare_backbone,
@@ -38,7 +36,7 @@ from worker.contract.config import PreparedBackbone, PreparedData
 from worker.contract.errors import ArmsFailedError, ExitCode
 from worker.contract.plan import Plan
 from worker.contract.results import ArmState
-from worker.contract.store import ResultsStore
+from worker.contract.store import ResultsStore, only_run_of
 
 MAX_TASKS_AT_ONCE = 1024
 """Threads of tasks: nearly all of them only wait for a place."""
@@ -55,7 +53,7 @@ class FlowContext:
     fresh: bool
     """Whether results that are in the store are made again."""
 
-    def arms_with(self, spec: BackboneSpec) -> Iterable[str]:
+    def arms_with(self, spec: BackboneSpec) -> list[str]:
         """Return the arms that use a backbone."""
         return [arm.slug for arm in self.plan.arms if arm.backbone == spec]
 
@@ -70,8 +68,10 @@ def _may_help(_task: Task[..., object], _run: TaskRun, state: State[object]) -> 
 @task(name="prepare-data", cache_policy=NO_CACHE, retries=1, retry_condition_fn=_may_help)
 def prepare_data_task(context: FlowContext) -> PreparedData:
     """Load and split the data set, and make sure that it is the one that this comparison is about."""
-    data = prepare_data(context.executor, context.plan)
-    check_data(context.store, context.plan, data)
+    with context.board.showing_failures([arm.slug for arm in context.plan.arms]):
+        data = prepare_data(context.executor, context.plan)
+        check_data(context.store, context.plan, data)
+    context.store.write_record(PurePosixPath(context.plan.comparison, PLAN_FILE), context.plan)
     return data
 
 
@@ -89,12 +89,8 @@ def prepare_backbone_task(context: FlowContext, spec: BackboneSpec, data: Prepar
         for arm in context.arms_with(spec):
             context.board.enter(arm, ArmState.PREPARING)
 
-    try:
+    with context.board.showing_failures(context.arms_with(spec)):
         return prepare_backbone(context.executor, context.plan, spec, data, show_start)
-    except WorkerFailedError as error:
-        for arm in context.arms_with(spec):
-            context.board.enter(arm, ArmState.FAILED, failure=error.failure)
-        raise
 
 
 @task(
@@ -106,24 +102,24 @@ def prepare_backbone_task(context: FlowContext, spec: BackboneSpec, data: Prepar
 )
 def run_arm_task(context: FlowContext, arm: Arm, data: PreparedData, backbone: PreparedBackbone) -> ArmState:
     """Train the seeds of one arm whose results are not in the store yet."""
-    config = run_config(context.plan, arm, data, backbone, context.executor.execution)
-    reused = [] if context.fresh else [seed for seed in config.seeds if has_result(config, seed)]
-    context.board.set_reused(arm.slug, reused)
-    missing = tuple(seed for seed in config.seeds if seed not in reused)
-    if not missing:
-        get_run_logger().info("%s: every seed is in the results store; nothing to run.", arm.label)
-        context.board.enter(arm.slug, ArmState.REUSED)
-        return ArmState.REUSED
-    context.board.enter(arm.slug, ArmState.QUEUED)
-    outcome = context.executor.run(
-        config.model_copy(update={"seeds": missing}),
-        lambda: context.board.enter(arm.slug, ArmState.RUNNING),
-    )
-    if outcome.failure:
-        context.board.enter(arm.slug, ArmState.FAILED, failure=outcome.failure)
-        raise WorkerFailedError(arm.label, outcome.failure)
-    context.board.enter(arm.slug, ArmState.DONE)
-    return ArmState.DONE
+    with context.board.showing_failures([arm.slug]):
+        config = run_config(context.plan, arm, data, backbone, context.executor.execution)
+        reused = [] if context.fresh else [seed for seed in config.seeds if has_result(config, seed)]
+        context.board.set_reused(arm.slug, reused)
+        missing = tuple(seed for seed in config.seeds if seed not in reused)
+        if not missing:
+            get_run_logger().info("%s: every seed is in the results store; nothing to run.", arm.label)
+            context.board.enter(arm.slug, ArmState.REUSED)
+            return ArmState.REUSED
+        context.board.enter(arm.slug, ArmState.QUEUED)
+        outcome = context.executor.run(
+            config.model_copy(update={"seeds": missing}),
+            lambda: context.board.enter(arm.slug, ArmState.RUNNING),
+        )
+        if outcome.failure:
+            raise WorkerFailedError(arm.label, outcome.failure)
+        context.board.enter(arm.slug, ArmState.DONE)
+        return ArmState.DONE
 
 
 @task(name="draw-comparison", cache_policy=NO_CACHE)
@@ -151,12 +147,17 @@ def compare_backbones(plan: Plan, settings: RunnerSettings | None = None, *, fre
 
     Raises:
         ArmsFailedError: Some arms have no result; the comparison of the others is drawn all the same.
+        ComparisonBusyError: The same comparison is being run already.
         PlanConflictError: The store holds another experiment under this name.
     """
     settings = settings or RunnerSettings()
     store = ResultsStore(settings.results)
+    with only_run_of(store, plan.comparison):
+        return _compare(plan, settings, store, fresh=fresh)
+
+
+def _compare(plan: Plan, settings: RunnerSettings, store: ResultsStore, *, fresh: bool) -> Comparison:
     check_plan(store, plan)
-    store.write_record(PurePosixPath(plan.comparison, PLAN_FILE), plan)
     board = StatusBoard(store, plan, runtime.flow_run.id or "none")
     executor = open_local_executor(settings, plan.comparison)
     context = FlowContext(plan, store, executor, board, fresh)

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from flows.collect import has_result
+from flows.executors import WorkerFailedError
 from flows.executors.local import open_local_executor
-from flows.preparation import WorkerFailedError, check_plan, find_backbone, find_data, run_config
+from flows.preparation import check_plan, find_backbone, find_data, run_config
 from flows.settings import RunnerSettings
 from worker.contract.arms import Arm, BackboneSpec
 from worker.contract.config import Execution, PreparedBackbone, PreparedData
@@ -58,10 +60,10 @@ def look_ahead(plan: Plan, settings: RunnerSettings) -> list[ArmOutlook]:
 def show_outlook(plan: Plan, settings: RunnerSettings, console: Console) -> None:
     """Print the settings that all arms share, and a line per arm."""
     outlooks = look_ahead(plan, settings)
-    console.print(f"[bold]{plan.name}[/] in {settings.results}/{plan.comparison}", highlight=False)
+    console.print(Text(plan.name, style="bold"), f"in {settings.results}/{plan.comparison}")
     for title, record in (("data", plan.data), ("training", plan.training)):
         values = ", ".join(f"{key} {value}" for key, value in record.model_dump(exclude_none=True).items())
-        console.print(f"{title}: {values}", markup=False, highlight=False)
+        console.print(f"{title}: {values}")
     table = Table("arm", "mode", "backbone", "prepared", "done", "to run", box=None, pad_edge=False)
     for outlook in outlooks:
         to_run = [seed for seed in plan.seeds if seed not in outlook.done_seeds]
@@ -76,7 +78,7 @@ def show_outlook(plan: Plan, settings: RunnerSettings, console: Console) -> None
     console.print(table)
     for outlook in outlooks:
         if outlook.problem:
-            console.print(f"{outlook.arm.label} would fail: {outlook.problem}", style="red", markup=False)
+            console.print(f"{outlook.arm.label} would fail: {outlook.problem}", style="red")
 
 
 def _outlook(

@@ -5,39 +5,29 @@ from collections.abc import Callable
 from pathlib import PurePosixPath
 from typing import TypeVar
 
-from flows.executors import Executor
+from flows.executors import Executor, WorkerFailedError
 from worker.contract.arms import Arm, BackboneSpec
 from worker.contract.config import Execution, PrepareConfig, PreparedBackbone, PreparedData, RunConfig, arm_training
-from worker.contract.errors import DataError, ExitCode, FreezeBenchError, PlanConflictError
+from worker.contract.errors import DataError, ExitCode, PlanConflictError
 from worker.contract.plan import Plan
 from worker.contract.records import Record, content_hash, slug
 from worker.contract.results import Failure
-from worker.contract.store import ResultsStore
+from worker.contract.store import ResultsStore, RunRecords
 
 AnyRecord = TypeVar("AnyRecord", bound=Record)
 
 PLAN_FILE = "plan.json"
 DATA_FILE = "prepared/data.json"
 
-
-class WorkerFailedError(FreezeBenchError):
-    """A worker ended without doing what it was told.
-
-    Args:
-        name: Of the worker, or what it worked on.
-        failure: Its last words.
-    """
-
-    def __init__(self, name: str, failure: Failure) -> None:
-        """Keep the worker's last words."""
-        super().__init__(f"{name}: {failure.problem}", remedy=failure.remedy)
-        self.failure = failure
+_FRAME = ("steps", "batch_size", "eval_every", "max_tokens", "schedule", "warmup_steps", "final_lr_ratio")
+"""Training settings that cannot change under one name."""
 
 
 def check_plan(store: ResultsStore, plan: Plan) -> None:
-    """Refuse a plan whose shared conditions differ from those of the results under its name.
+    """Refuse a plan that changes the frame of the results under its name.
 
-    Arms and seeds may come and go; what all of them share may not change under one name.
+    Arms, seeds, learning rates and decay may change: what is no longer valid is made again. The data set and what the
+    axis of the chart means may not.
 
     Raises:
         PlanConflictError: Names what differs.
@@ -45,15 +35,26 @@ def check_plan(store: ResultsStore, plan: Plan) -> None:
     stored = store.read_record(PurePosixPath(plan.comparison, PLAN_FILE), Plan)
     if stored is None:
         return
-    differing = [
-        f"{table}.{key} is {new[key]!r}, was {old[key]!r}"
-        for table in ("data", "training")
-        for old, new in [(getattr(stored, table).model_dump(), getattr(plan, table).model_dump())]
-        for key in new
-        if new[key] != old[key]
+    frames = [
+        {
+            "data": each.data.model_dump(),
+            "training": {key: getattr(each.training, key) for key in _FRAME},
+        }
+        for each in (stored, plan)
     ]
-    if differing:
+    differing = [
+        f"{table}.{key} is {frames[1][table][key]!r}, was {was!r}"
+        for table, settings in frames[0].items()
+        for key, was in settings.items()
+        if frames[1][table][key] != was
+    ]
+    if differing and _has_any_result(store, stored):
         raise _conflict(store, plan, "; ".join(differing))
+
+
+def _has_any_result(store: ResultsStore, plan: Plan) -> bool:
+    records = (RunRecords(store, plan.comparison, arm.slug, seed) for arm in plan.arms for seed in plan.seeds)
+    return any(store.read(each.result) is not None for each in records)
 
 
 def check_data(store: ResultsStore, plan: Plan, data: PreparedData) -> None:
@@ -64,7 +65,7 @@ def check_data(store: ResultsStore, plan: Plan, data: PreparedData) -> None:
     """
     path = PurePosixPath(plan.comparison, DATA_FILE)
     stored = store.read_record(path, PreparedData)
-    if stored is not None and stored.digest != data.digest:
+    if stored is not None and stored.digest != data.digest and _has_any_result(store, plan):
         raise _conflict(store, plan, f"the content of {data.source} has changed")
     store.write_record(path, data)
 

@@ -23,6 +23,9 @@ from worker.contract.errors import FreezeBenchError
 _HOST = "127.0.0.1"
 _READY = "ready"
 _STANDARD_INPUT = 0
+START_SECONDS = 120.0
+"""Until it answers; a locked database keeps it longer than that."""
+
 STOP_SECONDS = 10.0
 """From SIGTERM to SIGKILL."""
 
@@ -53,9 +56,13 @@ class TemporaryServer:
         """Wait until the server answers.
 
         Raises:
-            PrefectServerError: It ended instead.
+            PrefectServerError: It ended instead, or was not ready within ``START_SECONDS``.
         """
-        if self._read_line() != _READY:
+        limit = threading.Timer(START_SECONDS, self._process.kill)
+        limit.start()
+        is_ready = self._read_line() == _READY
+        limit.cancel()
+        if not is_ready:
             self._process.wait()
             self._errors.seek(0)
             last_words = self._errors.read().decode(errors="replace").strip().splitlines()[-1:]

@@ -2,8 +2,11 @@
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
+from flows.executors import ExecutorClosedError, WorkerFailedError
+from worker.contract.errors import ExitCode, FreezeBenchError
 from worker.contract.plan import Plan
 from worker.contract.results import ArmState, ArmStatus, Failure
 from worker.contract.store import ResultsStore, arm_folder
@@ -25,6 +28,7 @@ class StatusBoard:
         self._store = store
         self._comparison = plan.comparison
         self._lock = threading.Lock()
+        self._is_cancelled = False
         now = time.time()
         self._statuses = {
             arm.slug: ArmStatus(state=ArmState.WAITING, flow_run=flow_run, seeds=plan.seeds, updated_at=now)
@@ -35,6 +39,8 @@ class StatusBoard:
 
     def enter(self, arm: str, state: ArmState, *, failure: Failure | None = None) -> None:
         """Put an arm into a state, with the time at which that happened."""
+        if self._is_cancelled:
+            return
         now = time.time()
         update: dict[str, object] = {"state": state, "updated_at": now, "failure": failure}
         if state is ArmState.QUEUED:
@@ -54,11 +60,26 @@ class StatusBoard:
         failures = [status.failure for status in self._statuses.values() if status.failure]
         return list(dict.fromkeys(failure.remedy for failure in failures))
 
+    @contextmanager
+    def showing_failures(self, arms: Iterable[str]) -> Iterator[None]:
+        """Put arms into ``failed`` when what is done for them in this block raises; the error goes on."""
+        try:
+            yield
+        except ExecutorClosedError:
+            raise
+        except Exception as error:
+            failure = _failure(error)
+            for arm in arms:
+                self.enter(arm, ArmState.FAILED, failure=failure)
+            raise
+
     def cancel_unfinished(self) -> None:
-        """Put every arm that is in no final state into ``cancelled``."""
+        """Put every arm that is in no final state into ``cancelled``, and let none leave it again."""
+        with self._lock:
+            self._is_cancelled = True
         for arm, status in list(self._statuses.items()):
             if not status.state.is_final:
-                self.enter(arm, ArmState.CANCELLED)
+                self._update(arm, {"state": ArmState.CANCELLED, "updated_at": time.time(), "ended_at": time.time()})
 
     def _update(self, arm: str, update: dict[str, object]) -> None:
         with self._lock:
@@ -67,6 +88,18 @@ class StatusBoard:
 
     def _write(self, arm: str) -> None:
         self._store.write_record(arm_folder(self._comparison, arm) / STATUS_FILE, self._statuses[arm])
+
+
+def _failure(error: Exception) -> Failure:
+    if isinstance(error, WorkerFailedError):
+        return error.failure
+    if isinstance(error, FreezeBenchError):
+        return Failure(exit_code=error.exit_code, problem=error.problem, remedy=error.remedy)
+    return Failure(
+        exit_code=ExitCode.ERROR,
+        problem=f"{type(error).__name__}: {error}",
+        remedy="This failed on the flow's side: the flow run's log in Prefect has the traceback.",
+    )
 
 
 def read_status(store: ResultsStore, comparison: str, arm: str) -> ArmStatus | None:

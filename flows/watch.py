@@ -10,13 +10,14 @@ from typing import Self
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from flows.status import read_status
 from worker.contract.arms import Arm
 from worker.contract.errors import ResultError
 from worker.contract.plan import Plan
-from worker.contract.results import ArmState, ArmStatus, EvalPoint
-from worker.contract.store import ResultsStore, RunRecords
+from worker.contract.results import ArmState, ArmStatus, EvalPoint, Progress
+from worker.contract.store import PROGRESS_FILE, ResultsStore, RunRecords, arm_folder
 
 REFRESH_SECONDS = 0.5
 _STYLES = {
@@ -35,40 +36,46 @@ class ArmView:
 
     arm: Arm
     state: ArmState = ArmState.WAITING
+    progress: Progress | None = None
+    """Of the worker that is running or was the last; None while it has not begun to train."""
     step: int | None = None
-    """Steps of the seed that has come least far."""
+    """Last step of the curves, the least of the seeds that have one."""
     accuracy: float | None = None
     """Mean over seeds of the latest validation accuracy."""
-    steps_per_second: float | None = None
+    updates_per_second: float | None = None
     problem: str | None = None
     ended_in_seconds: float | None = None
-    _first_seen: tuple[float, int] | None = field(default=None, repr=False)
+    _first_seen: Progress | None = field(default=None, repr=False)
 
-    def see(self, status: ArmStatus, curves: list[list[EvalPoint]], now: float) -> None:
+    def see(self, status: ArmStatus, progress: Progress | None, curves: list[list[EvalPoint]]) -> None:
         """Take over what the store says."""
         self.state = status.state
         self.problem = status.failure.problem if status.failure else None
+        self.progress = progress
         if status.ended_at and status.started_at:
             self.ended_in_seconds = status.ended_at - status.started_at
-        if not curves or not all(curves):
+        latest = [points[-1] for points in map(evaluated, curves) if points]
+        self.step = min((step for step, _ in latest), default=None)
+        self.accuracy = sum(accuracy for _, accuracy in latest) / len(latest) if latest else None
+        if progress is None:
             return
-        self.step = min(curve[-1].step for curve in curves)
-        latest = [
-            next(point.validation_accuracy for point in reversed(curve) if point.validation_accuracy is not None)
-            for curve in curves
-        ]
-        self.accuracy = sum(latest) / len(latest)
-        if self._first_seen is None:
-            self._first_seen = (now, self.step)
-        first_time, first_step = self._first_seen
-        if self.step > first_step:
-            self.steps_per_second = (self.step - first_step) / (now - first_time)
+        if self._first_seen is None or self._first_seen.started_at != progress.started_at:
+            self._first_seen = progress
+        seconds = progress.updated_at - self._first_seen.updated_at
+        if seconds > 0:
+            self.updates_per_second = (progress.num_updates - self._first_seen.num_updates) / seconds
 
-    def seconds_left(self, steps: int) -> float | None:
-        """Return how long the arm still takes at its present speed, if that is known."""
-        if self.state is not ArmState.RUNNING or not self.steps_per_second or self.step is None:
+    @property
+    def seconds_left(self) -> float | None:
+        """How long the arm still takes at its present speed, if that is known."""
+        if self.state is not ArmState.RUNNING or self.progress is None or not self.updates_per_second:
             return None
-        return (steps - self.step) / self.steps_per_second
+        return (self.progress.num_planned - self.progress.num_updates) / self.updates_per_second
+
+
+def evaluated(curve: list[EvalPoint]) -> list[tuple[int, float]]:
+    """Return step and validation accuracy of the points that were scored."""
+    return [(point.step, point.validation_accuracy) for point in curve if point.validation_accuracy is not None]
 
 
 class Watch:
@@ -106,16 +113,15 @@ class Watch:
 
     def table(self) -> Table:
         """Return every arm's state as a table."""
-        table = Table("arm", "state", "step", "accuracy", "steps/s", "left", box=None, pad_edge=False)
-        steps = self._plan.training.steps
+        table = Table("arm", "state", "updates", "accuracy", "updates/s", "left", box=None, pad_edge=False)
         for view in self._views.values():
-            left = view.seconds_left(steps)
+            progress, left = view.progress, view.seconds_left
             table.add_row(
-                view.arm.label,
-                f"[{_STYLES.get(view.state, 'dim')}]{view.state}[/]",
-                "" if view.step is None else f"{view.step}/{steps}",
+                Text(view.arm.label),
+                Text(view.state, style=_STYLES.get(view.state, "dim")),
+                "" if progress is None else f"{progress.num_updates}/{progress.num_planned}",
                 "" if view.accuracy is None else f"{view.accuracy:.3f}",
-                "" if view.steps_per_second is None else f"{view.steps_per_second:.1f}",
+                "" if view.updates_per_second is None else f"{view.updates_per_second:.1f}",
                 "" if left is None else f"{left:.0f} s",
             )
         return table
@@ -144,10 +150,16 @@ class Watch:
         status = read_status(self._store, self._plan.comparison, view.arm.slug)
         if status is None or status.updated_at < self._started_at:
             return
-        # Before its worker has started, an arm may still have the curve of an earlier attempt.
-        may_read = status.state in {ArmState.RUNNING, ArmState.DONE, ArmState.REUSED}
-        curves = [self._read_curve(view.arm.slug, seed) for seed in (status.seeds if may_read else ())]
-        view.see(status, curves, time.time())
+        folder = arm_folder(self._plan.comparison, view.arm.slug)
+        progress = self._store.read_record(folder / PROGRESS_FILE, Progress)
+        if status.state is not ArmState.REUSED and (
+            progress is None or status.started_at is None or progress.started_at < status.started_at
+        ):
+            # Nothing is from this run yet: curves and progress in the store are an earlier attempt's.
+            view.see(status, None, [])
+            return
+        curves = [self._read_curve(view.arm.slug, seed) for seed in status.seeds]
+        view.see(status, None if status.state is ArmState.REUSED else progress, curves)
 
     def _read_curve(self, arm: str, seed: int) -> list[EvalPoint]:
         """Return a curve so far; one that cannot be read is about to be made again, or named by the report."""

@@ -63,23 +63,29 @@ def run(config: RunConfig) -> None:
     from worker.recorder import RunRecorder  # noqa: PLC0415
 
     monitor = Monitor(config)
-    if config.execution.metrics_port is not None:
-        port = serve_metrics(monitor, config.execution.metrics_host, config.execution.metrics_port)
-        log.info("serving", host=config.execution.metrics_host, port=port)
     store = ResultsStore(config.execution.results)
-    recorders = {seed: RunRecorder(store, config, seed) for seed in config.seeds}
+    recorders: dict[int, RunRecorder] = {}
     failure: Failure | None = None
     try:
+        for seed in config.seeds:
+            recorders[seed] = RunRecorder(store, config, seed)
+        if config.execution.metrics_port is not None:
+            port = serve_metrics(monitor, config.execution.metrics_host, config.execution.metrics_port)
+            log.info("serving", host=config.execution.metrics_host, port=port)
         with monitor.during("importing"):
             from worker.train import ArmTraining  # noqa: PLC0415 - seconds: torch, transformers, accelerate
-        ArmTraining(config, monitor, recorders).train()
+        ArmTraining(config, monitor, recorders, store).train()
     except BaseException as error:
         failure = describe_failure(error)
         raise
     finally:
         for recorder in recorders.values():
             own = None if recorder.is_finished else failure
-            recorder.end_attempt(own.exit_code if own else ExitCode.DONE, monitor.seconds_by_phase, own)
+            try:
+                recorder.end_attempt(own.exit_code if own else ExitCode.DONE, monitor.seconds_by_phase, own)
+            except OSError as error:
+                # The store is away or full. What the worker ends with is more important than its own note of it.
+                log.error("attempt not recorded", error=str(error))
 
 
 def describe_failure(error: BaseException) -> Failure:

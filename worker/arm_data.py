@@ -16,7 +16,7 @@ from worker.contract.config import PreparedData, RunConfig
 from worker.contract.errors import TrainingError
 from worker.data import load_split
 from worker.events import log
-from worker.features import FeatureCache, FeatureOrigin, Features, extract_features
+from worker.features import FeatureCache, FeatureOrigin, Features, extract_features, feature_folder
 from worker.model import PooledBackbone, num_parameters, weights_hash
 from worker.monitor import Monitor
 from worker.splits import SPLITS, Example, Split
@@ -60,15 +60,11 @@ def load_arm_features(
     Raises:
         TrainingError: The backbone's weights were not the same after the pass as before.
     """
-    cache = FeatureCache(
-        Path(config.execution.cache),
-        config.backbone,
-        config.data.digest,
-        config.training.max_tokens,
-        is_enabled=config.execution.use_feature_cache,
-    )
+    cache = FeatureCache(feature_folder(config, device), is_enabled=config.execution.use_feature_cache)
     found = {split: cache.read(split) for split in splits}
-    missing = [split for split, features in found.items() if features is None]
+    hashes = {features.origin.weights_hash_before for features in found.values() if features}
+    # Splits that were made by different weights are no features of one backbone; all are made again.
+    missing = [split for split, features in found.items() if features is None or len(hashes) > 1]
     log.info("features", from_cache=[split for split in splits if split not in missing], to_make=missing)
     if missing:
         made = _make_features(config, missing, device, monitor)

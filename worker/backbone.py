@@ -7,6 +7,7 @@ import hashlib
 import json
 import shutil
 import tempfile
+from functools import cache as cache_forever
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from worker.contract.config import PreparedBackbone, PreparedData
 from worker.contract.errors import BackboneError
 from worker.contract.records import canonical_json, content_hash
 from worker.contract.store import write_file_atomically
-from worker.data import load_split
+from worker.data import load_split, read_answer
 from worker.hub import MODEL_FILES, HubFailure, fetch_model, resolve_revision, snapshot_folder
 from worker.tiny import tiny_recipe
 
@@ -45,8 +46,8 @@ def prepare_backbone(
     try:
         request = _request(spec, data)
         answer = cache / "backbones" / "requests" / f"{content_hash(request)}.json"
-        if answer.exists():
-            return PreparedBackbone.model_validate_json(answer.read_bytes())
+        if (known := read_answer(answer, PreparedBackbone)) and _is_there(cache, known):
+            return known
         if only_look:
             return None
         if spec.kind == "hub":
@@ -72,7 +73,7 @@ def load_body(cache: Path, backbone: PreparedBackbone, max_tokens: int) -> "nn.M
 
     logging.disable_progress_bar()
     folder = _folder(cache, backbone)
-    if backbone.kind == "folder" and _digest_folder(folder) != backbone.revision:
+    if backbone.kind == "folder" and not _is_unchanged(folder, backbone.revision):
         raise BackboneError(
             f"{folder} has changed since it was prepared.", remedy="Run the comparison again: it is prepared anew."
         )
@@ -86,6 +87,8 @@ def load_body(cache: Path, backbone: PreparedBackbone, max_tokens: int) -> "nn.M
             output_loading_info=True,
         )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        if "allocate memory" in str(error):
+            raise  # the machine's memory, not the model
         raise BackboneError(
             f"transformers cannot load {backbone.source}: {error}",
             remedy="Use a model whose architecture this transformers has, with config.json and whole safetensors.",
@@ -135,6 +138,14 @@ def _folder(cache: Path, backbone: PreparedBackbone) -> Path:
                 raise BackboneError(failure.problem, remedy=failure.remedy) from failure
 
 
+def _is_there(cache: Path, backbone: PreparedBackbone) -> bool:
+    """Whether the cache still holds the files that an earlier answer names."""
+    try:
+        return (_folder(cache, backbone) / "config.json").exists()
+    except BackboneError:
+        return False
+
+
 def _request(spec: BackboneSpec, data: PreparedData) -> dict[str, str]:
     if spec.kind == "hub":
         return {"source": spec.source, "revision": resolve_revision(spec.source, spec.revision, "model")}
@@ -170,6 +181,12 @@ def _describe(spec: BackboneSpec, folder: Path, revision: str) -> PreparedBackbo
             f"{spec.source} has no config.json with a model_type.", remedy="Name a folder that save_pretrained wrote."
         ) from error
     return PreparedBackbone(kind=spec.kind, source=spec.source, revision=revision, model_type=model_type)
+
+
+@cache_forever
+def _is_unchanged(folder: Path, revision: str) -> bool:
+    """Whether a folder is what was prepared; looked up once per process, as a live arm loads its backbone often."""
+    return _digest_folder(folder) == revision
 
 
 def _digest_folder(folder: Path) -> str:

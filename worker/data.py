@@ -7,14 +7,19 @@ import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TypeVar
+
+from pydantic import ValidationError
 
 from worker.contract.config import PreparedData, SplitSizes
 from worker.contract.errors import DataError
 from worker.contract.plan import DataSpec
-from worker.contract.records import canonical_json, content_hash
+from worker.contract.records import Record, canonical_json, content_hash
 from worker.contract.store import write_file_atomically
 from worker.sources import load_source, pin_source
 from worker.splits import SPLITS, Example, Split, SplitExamples, split_rows
+
+AnyRecord = TypeVar("AnyRecord", bound=Record)
 
 _DATA_RECIPE = 2
 """Raised when the same source would be split otherwise than before."""
@@ -37,8 +42,9 @@ def prepare_data(spec: DataSpec, cache: Path, *, only_look: bool = False) -> Pre
     revision = pin_source(spec)
     request = content_hash({"spec": spec.model_dump(mode="json"), "revision": revision, "recipe": _DATA_RECIPE})
     answer = cache / "data" / "requests" / f"{request}.json"
-    if answer.exists():
-        return PreparedData.model_validate_json(answer.read_bytes())
+    known = read_answer(answer, PreparedData)
+    if known and all(_split_path(cache, known.digest, split).exists() for split in SPLITS):
+        return known
     if only_look:
         return None
     rows, classes = load_source(spec, revision, cache)
@@ -50,6 +56,14 @@ def prepare_data(spec: DataSpec, cache: Path, *, only_look: bool = False) -> Pre
         write_file_atomically(_split_path(cache, prepared.digest, split), contents[split])
     write_file_atomically(answer, prepared.model_dump_json(indent=2).encode())
     return prepared
+
+
+def read_answer(path: Path, form: type[AnyRecord]) -> AnyRecord | None:
+    """Return what an earlier prepare step answered; None if it did not, or in another form than today's."""
+    try:
+        return form.model_validate_json(path.read_bytes())
+    except (FileNotFoundError, ValidationError):
+        return None
 
 
 def load_split(cache: Path, data: PreparedData, split: Split) -> list[Example]:

@@ -17,7 +17,8 @@ _RECORDED_PACKAGES = ("accelerate", "freeze-bench", "safetensors", "tokenizers",
 def open_accelerator(execution: Execution) -> Accelerator:
     """Take the device that was asked for.
 
-    On a GPU, operations that have a deterministic form use it, so that a curve can be repeated.
+    On a GPU, operations that have a deterministic form use it. Some of attention's backward passes have none, and only
+    warn: there a live curve may differ in its last bits from one run to the next.
 
     Raises:
         DeviceError: A GPU was asked for and there is none: training on the CPU instead would take days unasked.
@@ -35,7 +36,7 @@ def open_accelerator(execution: Execution) -> Accelerator:
         # cuBLAS reads this when its first handle is made. Source: CUDA, cuBLAS results reproducibility.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(mode=True, warn_only=True)
-    return Accelerator(cpu=not use_gpu)
+    return Accelerator(cpu=not use_gpu, mixed_precision="no")
 
 
 def device_name(device: torch.device) -> str:

@@ -89,7 +89,7 @@ class MonitorCollector(Collector):
         )
         phase.add_metric((*labels, self._monitor.phase), 1)
         speed = GaugeMetricFamily(
-            names.EXAMPLES_PER_SECOND, "Examples passed forward in this phase.", labels=arm_labels
+            names.EXAMPLES_PER_SECOND, "Examples trained on or scored per second, in this phase.", labels=arm_labels
         )
         speed.add_metric(labels, self._monitor.examples_per_second)
         memory = GaugeMetricFamily(

@@ -15,9 +15,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from worker.contract.config import PreparedBackbone
+from worker.contract.config import RunConfig
 from worker.contract.records import content_hash
 from worker.contract.store import write_file_atomically
+from worker.device import device_name, package_versions
 from worker.model import PooledBackbone
 from worker.tokens import TokenizedTexts, batches_by_length
 
@@ -48,20 +49,17 @@ class Features:
 class FeatureCache:
     """Features on disk, one safetensors file per split, named by everything that their values depend on.
 
+    Device model and library versions are part of the name, so that a result can say of its features what it says of
+    itself.
+
     Args:
-        cache: Folder shared by all workers.
-        backbone: Pinned; its revision is part of the name.
-        data_digest: Pinned data set.
-        max_tokens: Tokens of a text that are read.
+        folder: The cache's folder for this backbone, data set and length; see ``feature_folder``.
         is_enabled: Whether anything is read or written.
     """
 
-    def __init__(
-        self, cache: Path, backbone: PreparedBackbone, data_digest: str, max_tokens: int, *, is_enabled: bool
-    ) -> None:
-        """Compute the name; nothing is read yet."""
-        key = content_hash([_FEATURES_RECIPE, backbone.revision, data_digest, max_tokens])
-        self._folder = cache / "features" / key
+    def __init__(self, folder: Path, *, is_enabled: bool) -> None:
+        """Nothing is read yet."""
+        self._folder = folder
         self._is_enabled = is_enabled
 
     def read(self, split: str) -> Features | None:
@@ -91,6 +89,21 @@ class FeatureCache:
 
     def _path(self, split: str) -> Path:
         return self._folder / f"{split}.safetensors"
+
+
+def feature_folder(config: RunConfig, device: torch.device) -> Path:
+    """Return the folder of an arm's features: named by everything that their values depend on."""
+    key = content_hash(
+        [
+            _FEATURES_RECIPE,
+            config.backbone.revision,
+            config.data.digest,
+            config.training.max_tokens,
+            device_name(device),
+            package_versions(),
+        ]
+    )
+    return Path(config.execution.cache, "features", key)
 
 
 def extract_features(

@@ -7,6 +7,8 @@ import re
 from pathlib import Path
 from typing import Literal
 
+from worker.contract.errors import HubUnreachableError
+
 RepositoryKind = Literal["model", "dataset"]
 
 MODEL_FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
@@ -37,12 +39,13 @@ def resolve_revision(repository: str, revision: str | None, kind: RepositoryKind
     """Return the commit that a branch or tag (default: the main branch) points at now; a commit is its own answer.
 
     Raises:
-        HubFailure: Unknown repository or revision, gated without access, or no answer.
+        HubFailure: Unknown repository or revision, or gated without access.
+        HubUnreachableError: No answer.
     """
+    from httpx2 import HTTPError  # noqa: PLC0415
     from huggingface_hub import HfApi  # noqa: PLC0415 - not needed for local sources
     from huggingface_hub.errors import (  # noqa: PLC0415
         GatedRepoError,
-        HfHubHTTPError,
         HFValidationError,
         OfflineModeIsEnabled,
         RepositoryNotFoundError,
@@ -65,11 +68,8 @@ def resolve_revision(repository: str, revision: str | None, kind: RepositoryKind
             f"The hub has no {kind} {repository!r}, or it is private.",
             "Check the spelling; for a private one set HF_TOKEN; for a local folder or file write ./ in front.",
         ) from error
-    except (OfflineModeIsEnabled, HfHubHTTPError, OSError) as error:
-        raise HubFailure(
-            f"The hub did not answer for {name}: {error}.",
-            "Check the network, HF_ENDPOINT and HF_HUB_OFFLINE; a local folder needs no hub.",
-        ) from error
+    except (OfflineModeIsEnabled, HTTPError, OSError) as error:
+        raise _unreachable(name, error) from error
     return str(commit)
 
 
@@ -80,7 +80,8 @@ def fetch_model(repository: str, commit: str, cache: Path) -> Path:
         The folder of this commit.
 
     Raises:
-        HubFailure: The download failed, or nothing safe to load is published.
+        HubFailure: It is gated, or nothing safe to load is published.
+        HubUnreachableError: The download failed.
     """
     folder = _snapshot(repository, commit, cache, "model")
     if not any(folder.glob("*.safetensors")):
@@ -101,15 +102,21 @@ def fetch_dataset(repository: str, commit: str, cache: Path) -> Path:
         The folder of this commit.
 
     Raises:
-        HubFailure: The download failed.
+        HubFailure: It is gated.
+        HubUnreachableError: The download failed.
     """
     return _snapshot(repository, commit, cache, "dataset")
 
 
 def _snapshot(repository: str, commit: str, cache: Path, kind: RepositoryKind, *, only_local: bool = False) -> Path:
     """Return the folder with a commit's files, of the kinds that are loaded."""
+    from httpx2 import HTTPError  # noqa: PLC0415
     from huggingface_hub import snapshot_download  # noqa: PLC0415
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError  # noqa: PLC0415
+    from huggingface_hub.errors import (  # noqa: PLC0415
+        GatedRepoError,
+        LocalEntryNotFoundError,
+        RevisionNotFoundError,
+    )
 
     try:
         folder = snapshot_download(
@@ -123,16 +130,23 @@ def _snapshot(repository: str, commit: str, cache: Path, kind: RepositoryKind, *
         )
     except GatedRepoError as error:
         raise _gated(repository) from error
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+    except RevisionNotFoundError as error:
+        raise HubFailure(f"{repository} has no commit {commit}.", "Name a branch, tag or commit it has.") from error
+    except (LocalEntryNotFoundError, HTTPError, OSError) as error:
         if only_local:
             raise HubFailure(
                 f"{repository}@{commit} is not in the cache {cache}.", "Run the prepare step with this cache."
             ) from error
-        raise HubFailure(
-            f"{repository}@{commit} could not be fetched: {error}.",
-            "Check the network and the free space of the cache; the download goes on where it stopped.",
-        ) from error
+        raise _unreachable(f"{repository}@{commit}", error) from error
     return Path(folder)
+
+
+def _unreachable(name: str, error: Exception) -> HubUnreachableError:
+    return HubUnreachableError(
+        f"{name} could not be had from the hub: {error}.",
+        remedy="Check the network, HF_ENDPOINT, HF_HUB_OFFLINE and the free space of the cache; a download goes on "
+        "where it stopped, and a local folder needs no hub.",
+    )
 
 
 def _gated(name: str) -> HubFailure:

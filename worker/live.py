@@ -106,8 +106,12 @@ class LiveTrainer:
         return evaluate_logits(logits_NC.unsqueeze(0), self._targets[split])
 
     def keep_best(self, _runs: Sequence[int]) -> None:
-        """Remember the present weights, in host memory: one copy of the model."""
-        self._best = {name: value.to("cpu", copy=True) for name, value in self._model.state_dict().items()}
+        """Remember the present weights, in host memory: one copy of the model, made once."""
+        for name, value in self._model.state_dict().items():
+            if name in self._best:
+                self._best[name].copy_(value)
+            else:
+                self._best[name] = value.to("cpu", copy=True)
 
     def evaluate_best(self, split: Split) -> list[Evaluation]:
         """Score the model on a whole split with the weights remembered, which replace the present ones."""

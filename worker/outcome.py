@@ -19,8 +19,6 @@ class SeedOutcome:
     seed: int
     traces: tuple[RunTrace, ...]
     """One per candidate."""
-    chosen: RunTrace
-    """The candidate that counts."""
     proof: BackboneProof
     num_truncated: int
     """Texts that were cut, over all splits."""
@@ -64,11 +62,10 @@ def _split_predictions(
 
 
 def describe_run(
-    config: RunConfig, outcome: SeedOutcome, rows: Sequence[Prediction], surroundings: Surroundings
+    config: RunConfig, outcome: SeedOutcome, chosen: RunTrace, rows: Sequence[Prediction], surroundings: Surroundings
 ) -> RunResult:
     """Return the result record of one seed."""
     identity = config.identity(outcome.seed)
-    chosen = outcome.chosen
     return RunResult(
         address=identity.address,
         identity=identity,

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from worker.contract.config import RunConfig
-from worker.contract.results import Attempt, EvalPoint, Failure, Prediction, RunResult
-from worker.contract.store import ResultsStore, RunRecords
+from worker.contract.results import Attempt, EvalPoint, Failure, Prediction, Progress, RunResult
+from worker.contract.store import PROGRESS_FILE, ResultsStore, RunRecords, arm_folder
 from worker.events import log
 
 IMAGE_ENV = "FREEZE_BENCH_IMAGE"
@@ -22,14 +22,13 @@ class RunRecorder:
     """
 
     def __init__(self, store: ResultsStore, config: RunConfig, seed: int) -> None:
-        """Take away what an older attempt left, the result first, and put down that this one has started."""
+        """Put down that an attempt has started. What an older one left stays until there is something new."""
         self._records = RunRecords(store, config.comparison, config.arm.slug, seed)
         self._store = store
         self._flush_seconds = config.execution.flush_seconds
         self._flushed_at = time.monotonic()
+        self._is_older_away = False
         self.is_finished = False
-        for older in (self._records.result, self._records.curve, self._records.predictions):
-            store.delete(older)
         store.write_record(self._records.config, config.model_copy(update={"seeds": (seed,)}))
         self._earlier = self._records.read_attempts()
         self._attempt = Attempt(number=len(self._earlier) + 1, started_at=_now(), host=socket.gethostname())
@@ -39,12 +38,14 @@ class RunRecorder:
         """Write the curve so far, unless that was done a moment ago."""
         now = time.monotonic()
         if now - self._flushed_at >= self._flush_seconds and points:
+            self._take_older_away()
             self._store.write_rows(self._records.curve, points)
             self._flushed_at = now
             log.info("progress", seed=seed, step=points[-1].step, validation_accuracy=points[-1].validation_accuracy)
 
     def finish(self, points: Sequence[EvalPoint], predictions: Sequence[Prediction], result: RunResult) -> None:
         """Write curve and predictions, then the result that names their hashes."""
+        self._take_older_away()
         self._store.write_rows(self._records.curve, points)
         self._store.write_rows(self._records.predictions, predictions)
         self._store.write_record(self._records.result, result)
@@ -63,8 +64,36 @@ class RunRecorder:
         )
         self._write_attempts()
 
+    def _take_older_away(self) -> None:
+        """Remove an older attempt's records, the result first: a result stands beside its own curve only."""
+        if not self._is_older_away:
+            for older in (self._records.result, self._records.predictions, self._records.curve):
+                self._store.delete(older)
+            self._is_older_away = True
+
     def _write_attempts(self) -> None:
         self._store.write_rows(self._records.attempts, [*self._earlier, self._attempt])
+
+
+class ProgressRecorder:
+    """Writes how far the whole worker is, for whoever watches."""
+
+    def __init__(self, store: ResultsStore, config: RunConfig, num_planned: int) -> None:
+        """Nothing is written before the first update."""
+        self._store = store
+        self._path = arm_folder(config.comparison, config.arm.slug) / PROGRESS_FILE
+        self._flush_seconds = config.execution.flush_seconds
+        self._progress = Progress(
+            started_at=time.time(), updated_at=time.time(), num_updates=0, num_planned=num_planned
+        )
+
+    def flush(self, num_updates: int) -> None:
+        """Write the number of updates, unless that was done a moment ago and more are to come."""
+        now = time.time()
+        is_last = num_updates == self._progress.num_planned
+        if is_last or now - self._progress.updated_at >= self._flush_seconds:
+            self._progress = self._progress.model_copy(update={"updated_at": now, "num_updates": num_updates})
+            self._store.write_record(self._path, self._progress)
 
 
 def image_digest() -> str | None:

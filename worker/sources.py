@@ -10,12 +10,16 @@ from typing import TYPE_CHECKING
 from worker.contract.config import SplitSizes
 from worker.contract.errors import DataError
 from worker.contract.plan import LANGUAGE_NAMES, DataSpec
+from worker.events import log
 from worker.hub import HubFailure, fetch_dataset, resolve_revision
 from worker.language_names import CLASSES, load_language_names
 from worker.splits import SPLITS, SourceRow, Split
 
 if TYPE_CHECKING:
-    from datasets import Dataset
+    from datasets import Dataset, DatasetDict
+
+_HELD_BACK = -1
+"""Class of examples whose class is not published, as in the test splits of GLUE."""
 
 _FILE_BUILDERS = {".csv": "csv", ".jsonl": "json"}
 _CLASS_TYPES = {
@@ -74,7 +78,8 @@ def _load_tables(spec: DataSpec, revision: str | None, cache: Path) -> dict[Spli
     builder = _FILE_BUILDERS.get(path.suffix)
     if builder and path.stat().st_size == 0:
         raise DataError(f"{spec.source} is empty.", remedy="Name a file with a header and rows, or with JSON lines.")
-    cache_dir = str(cache / "datasets")
+    # By content: datasets knows a local file by path and time alone, and would give the old rows of a changed one.
+    cache_dir = str(cache / "datasets" / str(revision))
     try:
         if builder == "csv":
             columns = _csv_columns(spec, path)
@@ -100,7 +105,21 @@ def _load_tables(spec: DataSpec, revision: str | None, cache: Path) -> dict[Spli
             f"The data set {spec.source} cannot be loaded: {error.__cause__ or error}",
             remedy="Check that the file is well formed, or that data.source, revision and subset name a hub data set.",
         ) from error
-    return {split: loaded[split] for split in SPLITS if split in loaded} or {None: next(iter(loaded.values()))}
+    return _published_splits(spec, loaded)
+
+
+def _published_splits(spec: DataSpec, loaded: "DatasetDict") -> dict[Split | None, "Dataset"]:
+    """Return the splits that are used: train, validation and test, unless their classes are held back."""
+    from datasets import ClassLabel  # noqa: PLC0415 - as in _load_tables
+
+    used: dict[Split | None, Dataset] = {split: loaded[split] for split in SPLITS if split in loaded}
+    for split, table in list(used.items()):
+        feature = table.features.get(spec.target_column)
+        if isinstance(feature, ClassLabel) and set(table.unique(spec.target_column)) == {_HELD_BACK}:
+            del used[split]
+    used = used or {None: next(iter(loaded.values()))}
+    log.info("splits", source=spec.source, used=[split or "first" for split in used], published=list(loaded))
+    return used
 
 
 def _csv_columns(spec: DataSpec, path: Path) -> list[str]:
@@ -169,6 +188,11 @@ def _rows(spec: DataSpec, tables: dict[Split | None, "Dataset"]) -> Iterator[Sou
                 raise DataError(
                     f"{spec.source}, {split or 'row'} {number}: column {spec.text_column!r} holds {text!r}.",
                     remedy="Every example needs a text: remove the row or fill it in.",
+                )
+            if target is None or (isinstance(feature, ClassLabel) and target < 0):
+                raise DataError(
+                    f"{spec.source}, {split or 'row'} {number}: column {spec.target_column!r} holds {target!r}.",
+                    remedy="Every example needs a class: remove the row or fill it in.",
                 )
             name = feature.int2str(target) if isinstance(feature, ClassLabel) else str(target)
             yield SourceRow(text, name, split)

@@ -13,6 +13,7 @@ from worker.contract.arms import Mode
 from worker.contract.config import RunConfig
 from worker.contract.errors import NonFiniteLossError, OutOfDeviceMemoryError
 from worker.contract.results import BackboneProof
+from worker.contract.store import ResultsStore
 from worker.device import device_name, open_accelerator, package_versions
 from worker.events import log
 from worker.features import Features
@@ -21,7 +22,7 @@ from worker.live import LiveSplits, LiveTrainer
 from worker.model import PooledBackbone, Standardise, TextClassifier, new_head, num_parameters, weights_hash
 from worker.monitor import Monitor, peak_memory_bytes
 from worker.outcome import SeedOutcome, Surroundings, describe_run, predictions
-from worker.recorder import RunRecorder, image_digest
+from worker.recorder import ProgressRecorder, RunRecorder, image_digest
 from worker.splits import SPLITS
 from worker.trainer import RunKey, RunTrace, choose, leader, score_best_steps, train_runs
 
@@ -33,11 +34,18 @@ class ArmTraining:
         config: What to train.
         monitor: Told of every step.
         recorders: One per seed.
+        store: Results store.
     """
 
-    def __init__(self, config: RunConfig, monitor: Monitor, recorders: dict[int, RunRecorder]) -> None:
+    def __init__(
+        self, config: RunConfig, monitor: Monitor, recorders: dict[int, RunRecorder], store: ResultsStore
+    ) -> None:
         """Take the device and read the data set's splits."""
+        training = config.training
+        num_candidates = len(training.head_lr) * max(1, len(training.backbone_lr))
         self.config = config
+        self.progress = ProgressRecorder(store, config, len(config.seeds) * num_candidates * training.steps)
+        self.num_updates = 0
         self.monitor = monitor
         self.recorders = recorders
         self.cache = Path(config.execution.cache)
@@ -52,13 +60,18 @@ class ArmTraining:
         """
         try:
             is_frozen = self.config.arm.mode is Mode.FROZEN
-            for outcome in self._train_frozen() if is_frozen else self._train_live():
-                self._finish(outcome)
+            diverged = [
+                outcome
+                for outcome in (self._train_frozen() if is_frozen else self._train_live())
+                if not self._finish(outcome)
+            ]
         except torch.OutOfMemoryError as error:
             raise OutOfDeviceMemoryError(
                 f"{self.config.arm.label} does not fit the device at {peak_memory_bytes() / 2**30:.1f} GiB: {error}.",
                 remedy="Lower training.batch_size, training.max_tokens or tokens_per_batch, or take a larger device.",
             ) from error
+        if diverged:
+            raise _non_finite(diverged[0])
 
     def _train_frozen(self) -> Iterator[SeedOutcome]:
         """Train the heads of all seeds and candidates side by side on the same features."""
@@ -83,53 +96,39 @@ class ArmTraining:
             num_trained_parameters=(features["train"].values_ND.shape[1] + 1) * len(config.data.classes),
         )
         num_truncated = sum(features[split].origin.num_truncated for split in SPLITS)
-        failures: list[NonFiniteLossError] = []
         for seed in config.seeds:
             of_seed = tuple(trace for trace in traces if trace.key.seed == seed)
-            try:
-                chosen = _chosen(seed, of_seed)
-            except NonFiniteLossError as failure:
-                failures.append(failure)
-                continue
-            yield SeedOutcome(seed, of_seed, chosen, proof, num_truncated, origin.tokens_per_batch)
-        if failures:
-            raise failures[0]
+            yield SeedOutcome(seed, of_seed, proof, num_truncated, origin.tokens_per_batch)
 
     def _train_live(self) -> Iterator[SeedOutcome]:
         """Train every candidate of every seed from the pretrained weights, one after the other."""
         training = self.config.training
         features = load_arm_features(self.config, ("train",), self.accelerator.device, self.monitor)["train"]
-        num_truncated = sum(load_arm_tokens(self.config, split).num_truncated for split in SPLITS)
+        tokens = {split: load_arm_tokens(self.config, split) for split in SPLITS}
+        num_truncated = sum(texts.num_truncated for texts in tokens.values())
+        splits = LiveSplits(tokens, self.labelled.targets, self.config.execution.tokens_per_batch)
         for seed in self.config.seeds:
             traces: list[RunTrace] = []
             proofs: list[BackboneProof] = []
             for key in (RunKey(seed, head, backbone) for backbone in training.backbone_lr for head in training.head_lr):
-                trace, proof = self._train_live_candidate(key, features, traces)
+                trace, proof = self._train_live_candidate(key, splits, features, traces)
                 traces.append(trace)
                 proofs.append(proof)
-            chosen = _chosen(seed, traces)
-            yield SeedOutcome(
-                seed,
-                tuple(traces),
-                chosen,
-                proofs[traces.index(chosen)],
-                num_truncated,
-                self.config.execution.tokens_per_batch,
-            )
+            chosen = choose(traces)
+            proof = proofs[traces.index(chosen) if chosen else 0]
+            yield SeedOutcome(seed, tuple(traces), proof, num_truncated, splits.tokens_per_batch)
 
     def _train_live_candidate(
-        self, key: RunKey, features: Features, earlier: Sequence[RunTrace]
+        self, key: RunKey, splits: LiveSplits, features: Features, earlier: Sequence[RunTrace]
     ) -> tuple[RunTrace, BackboneProof]:
         config = self.config
         with self.monitor.during("loading"):
-            tokens = {split: load_arm_tokens(config, split) for split in SPLITS}
             backbone = PooledBackbone(
                 load_body(self.cache, config.backbone, config.training.max_tokens), is_frozen=False
             )
             hash_before = weights_hash(backbone)
             head = new_head(features.values_ND.shape[1], len(config.data.classes), key.seed)
             model = TextClassifier(backbone, Standardise(features.values_ND), head)
-            splits = LiveSplits(tokens, self.labelled.targets, config.execution.tokens_per_batch)
             trainer = LiveTrainer(key, model, splits, config.training, self.accelerator)
         with self.monitor.during("training"):
             traces = train_runs(trainer, config.training, partial(self._observe, earlier=earlier))
@@ -145,43 +144,48 @@ class ArmTraining:
 
     def _observe(self, step: int, traces: Sequence[RunTrace], earlier: Sequence[RunTrace] = ()) -> None:
         """Show and write the leading candidate's curve of every seed."""
-        self.monitor.count_examples(self.config.training.batch_size * len(traces))
+        training = self.config.training
+        scored = self.config.data.num_examples.validation if training.is_eval_step(step) else 0
+        self.monitor.count_examples((scored + (training.batch_size if step else 0)) * len(traces))
+        self.num_updates += len(traces) if step else 0
+        self.progress.flush(self.num_updates)
         for seed in {trace.key.seed for trace in traces}:
             of_seed = [trace for trace in traces if trace.key.seed == seed]
             points = leader([*earlier, *of_seed]).points
             self.monitor.show(seed, step, points, num_updates=len(of_seed) if step else 0)
             self.recorders[seed].flush_curve(seed, points)
 
-    def _finish(self, outcome: SeedOutcome) -> None:
-        """Write one seed's predictions and result."""
+    def _finish(self, outcome: SeedOutcome) -> bool:
+        """Write one seed's predictions and result.
+
+        Returns:
+            Whether there is one: not if every candidate diverged.
+        """
+        chosen = choose(outcome.traces)
+        if chosen is None:
+            return False
         surroundings = Surroundings(
             device_name(self.accelerator.device), torch.get_num_threads(), package_versions(), image_digest()
         )
         with self.monitor.during("writing"):
-            rows = predictions(outcome.chosen, self.labelled)
-            result = describe_run(self.config, outcome, rows, surroundings)
-            self.recorders[outcome.seed].finish(outcome.chosen.points, rows, result)
-        self.monitor.show(outcome.seed, self.config.training.steps, outcome.chosen.points, num_updates=0)
+            rows = predictions(chosen, self.labelled)
+            result = describe_run(self.config, outcome, chosen, rows, surroundings)
+            self.recorders[outcome.seed].finish(chosen.points, rows, result)
+        self.monitor.show(outcome.seed, self.config.training.steps, chosen.points, num_updates=0)
         self.monitor.runs[outcome.seed].is_complete = True
         log.info("finished", seed=outcome.seed, last=result.last.accuracy, best=result.best.accuracy)
+        return True
 
 
-def _chosen(seed: int, traces: Sequence[RunTrace]) -> RunTrace:
-    """Return the candidate that counts.
-
-    Raises:
-        NonFiniteLossError: All of them diverged.
-    """
-    chosen = choose(traces)
-    if chosen is None:
-        ends = "; ".join(
-            f"head_lr {trace.key.head_lr:g}"
-            + (f", backbone_lr {trace.key.backbone_lr:g}" if trace.key.backbone_lr else "")
-            + f" at step {trace.diverged_at_step}"
-            for trace in traces
-        )
-        raise NonFiniteLossError(
-            f"Seed {seed}: the loss became infinite or undefined with every candidate ({ends}).",
-            remedy="Lower training.head_lr or training.backbone_lr, or lengthen training.warmup_steps.",
-        )
-    return chosen
+def _non_finite(outcome: SeedOutcome) -> NonFiniteLossError:
+    """Say where every candidate of a seed diverged."""
+    ends = "; ".join(
+        f"head_lr {trace.key.head_lr:g}"
+        + (f", backbone_lr {trace.key.backbone_lr:g}" if trace.key.backbone_lr else "")
+        + f" at step {trace.diverged_at_step}"
+        for trace in outcome.traces
+    )
+    return NonFiniteLossError(
+        f"Seed {outcome.seed}: the loss became infinite or undefined with every candidate ({ends}).",
+        remedy="Lower training.head_lr or training.backbone_lr, or lengthen training.warmup_steps.",
+    )

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from worker.contract.config import Execution, PrepareConfig, RunConfig
+from worker.contract.errors import FreezeBenchError
 from worker.contract.results import Failure
 
 
@@ -15,6 +16,24 @@ class WorkerOutcome:
     exit_code: int
     failure: Failure | None
     """Its last words, or what the executor found; None if it did what it was told."""
+
+
+class ExecutorClosedError(Exception):
+    """No worker is started any more: the comparison was cancelled."""
+
+
+class WorkerFailedError(FreezeBenchError):
+    """A worker ended without doing what it was told.
+
+    Args:
+        name: Of the worker, or what it worked on.
+        failure: Its last words.
+    """
+
+    def __init__(self, name: str, failure: Failure) -> None:
+        """Keep the worker's last words."""
+        super().__init__(f"{name}: {failure.problem}", remedy=failure.remedy)
+        self.failure = failure
 
 
 class Executor(Protocol):

@@ -13,13 +13,12 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from flows.executors import WorkerOutcome
+from flows.executors import ExecutorClosedError, WorkerOutcome
 from flows.executors.places import Place, divide_machine
 from flows.settings import RunnerSettings
 from worker.contract.arms import Mode
 from worker.contract.config import (
     PARENT_PIPE_ENV,
-    RUN_CONFIG_ENV,
     TERMINATION_LOG_ENV,
     Execution,
     PrepareConfig,
@@ -32,8 +31,8 @@ TERMINATION_SECONDS = 12.0
 """From SIGTERM to SIGKILL: more than the ten seconds in which a worker ends by itself."""
 
 
-class ExecutorClosedError(Exception):
-    """No worker is started any more: the comparison was cancelled."""
+_NOT_INHERITED = ("ACCELERATE_", "FREEZE_BENCH_CONFIG", "LOCAL_RANK", "RANK", "WORLD_SIZE")
+"""Variables that would tell accelerate, or the worker, something else than its document says."""
 
 
 class LocalExecutor:
@@ -71,9 +70,10 @@ class LocalExecutor:
             log_path.parent.mkdir(parents=True, exist_ok=True)
             on_start()
             execution = config.execution.model_copy(update={"num_threads": place.num_threads})
-            document = config.model_copy(update={"execution": execution}).model_dump_json()
+            document = Path(folder, "config.json")
+            document.write_text(config.model_copy(update={"execution": execution}).model_dump_json(), encoding="utf-8")
             with log_path.open("wb") as log_file:
-                process = self._start(_environment(config, document, place, last_words), log_file.fileno())
+                process = self._start(document, _environment(config, place, last_words), log_file.fileno())
                 exit_code = process.wait()
             if process.stdin:
                 process.stdin.close()
@@ -118,12 +118,12 @@ class LocalExecutor:
                 self._free.append(place)
                 self._changed.notify_all()
 
-    def _start(self, environment: dict[str, str], log_file: int) -> "subprocess.Popen[bytes]":
+    def _start(self, document: Path, environment: dict[str, str], log_file: int) -> "subprocess.Popen[bytes]":
         with self._changed:
             if self._is_closed:
                 raise ExecutorClosedError
-            process = subprocess.Popen(
-                [sys.executable, "-m", "worker"],
+            process = subprocess.Popen(  # noqa: S603 - our own module
+                [sys.executable, "-m", "worker", str(document)],
                 env=environment,
                 stdin=subprocess.PIPE,
                 stdout=log_file,
@@ -141,10 +141,10 @@ def _urgency(config: RunConfig | PrepareConfig) -> int:
     return 0 if config.arm.mode is Mode.LIVE else 2
 
 
-def _environment(config: RunConfig | PrepareConfig, document: str, place: Place, last_words: Path) -> dict[str, str]:
+def _environment(config: RunConfig | PrepareConfig, place: Place, last_words: Path) -> dict[str, str]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_INHERITED)}
     return {
-        **os.environ,
-        RUN_CONFIG_ENV: document,
+        **inherited,
         TERMINATION_LOG_ENV: str(last_words),
         PARENT_PIPE_ENV: "1",
         "CUDA_VISIBLE_DEVICES": place.gpu or "",

@@ -7,6 +7,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from worker.contract.errors import DeviceError
+
 MAX_CPU_WORKERS = 2
 """Workers at once without a GPU. More of them would each hold a model in memory and share the same cores."""
 
@@ -67,5 +69,11 @@ def _visible_gpus() -> list[str]:
     if tool is None:
         return []
     query = [tool, "--query-gpu=index", "--format=csv,noheader"]
-    answer = subprocess.run(query, capture_output=True, text=True, check=False, timeout=30)  # noqa: S603 - fixed words
+    try:
+        answer = subprocess.run(query, capture_output=True, text=True, check=False, timeout=30)  # noqa: S603 - fixed words
+    except subprocess.TimeoutExpired as error:
+        raise DeviceError(
+            "nvidia-smi did not answer within 30 s.",
+            remedy="Check the driver; or name the GPUs in CUDA_VISIBLE_DEVICES, or run with --device cpu.",
+        ) from error
     return answer.stdout.split() if answer.returncode == 0 else []

@@ -59,9 +59,9 @@ def test_progress_is_plain_lines_where_there_is_no_terminal(first_run: Run) -> N
 
 
 def test_the_store_holds_exactly_the_promised_files(finished: Path) -> None:
-    expected = {"plan.json", "prepared/data.json", *DRAWN}
+    expected = {".lock", "plan.json", "prepared/data.json", *DRAWN}
     for arm in ARMS:
-        expected |= {f"runs/{arm}/status.json"}
+        expected |= {f"runs/{arm}/status.json", f"runs/{arm}/progress.json"}
         expected |= {f"runs/{arm}/seed-{seed}/{name}" for seed in (0, 1) for name in RUN_FILES}
 
     assert set(files(finished)) == {f"small/{name}" for name in expected}

@@ -107,14 +107,18 @@ def test_an_arm_without_some_of_its_seeds_is_drawn_and_named(
     assert "Frozen A is drawn without seeds 5, 7: killed." in comparison.caption
 
 
-def test_a_failure_of_an_arm_that_has_all_its_seeds_is_past(
+def test_an_arm_that_failed_is_named_although_an_earlier_result_is_drawn(
     make_plan: Callable[..., Plan], make_run: Callable[..., ArmRun], data: PreparedData
 ) -> None:
     plan = make_plan("Frozen A")
 
     comparison = build_comparison(plan, data, {"frozen-a": [make_run(plan, "Frozen A", RISE)]}, {"frozen-a": "killed"})
 
-    assert comparison.missing == ()
+    assert [arm.label for arm in comparison.arms] == ["Frozen A"]
+    (gap,) = comparison.missing
+    assert (gap.seeds, gap.is_drawn) == ((), True)
+    assert gap.reason == "an earlier result is drawn; the last try failed: killed"
+    assert "Frozen A is not up to date: an earlier result is drawn" in comparison.caption
 
 
 def test_runs_that_the_plan_does_not_hold_are_left_out(

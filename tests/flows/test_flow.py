@@ -14,10 +14,10 @@ from typer.testing import CliRunner, Result
 from flows.cli import app
 from flows.comparison import Comparison
 from flows.status import read_status
-from worker.contract.config import RUN_CONFIG_ENV
 from worker.contract.errors import ExitCode
 from worker.contract.results import ArmState
 from worker.contract.store import ResultsStore, RunRecords
+from worker_processes import document_of
 
 ARMS = ("Frozen Killed", "Frozen Torn", "Frozen Pickle")
 LOST_WEIGHT = "model.layers.1.mlp.up_proj.weight"
@@ -62,13 +62,8 @@ def mixed(
     flow = psutil.Process()
 
     def find_worker() -> psutil.Process | None:
-        for child in flow.children():
-            try:
-                if '"label":"Frozen Killed"' in child.environ().get(RUN_CONFIG_ENV, ""):
-                    return child
-            except psutil.Error:  # it has just ended
-                continue
-        return None
+        found = (child for child in flow.children() if '"label":"Frozen Killed"' in document_of(child))
+        return next(found, None)
 
     def kill_once() -> None:
         wait_until(lambda: mixed_store.read(records.attempts) or has_ended.is_set(), "an attempt", seconds=200)

@@ -75,7 +75,7 @@ def end_by(
 
             wait_until(is_busy, "two busy workers", seconds=120)
             running = find_descendants("FREEZE_BENCH_TEST_RUN", str(folder))
-            commands = [each.cmdline()[1:] for each in running if each.pid != process.pid]
+            commands = [each.cmdline()[1:3] for each in running if each.pid != process.pid]
             sent_at = time.monotonic()
             process.send_signal(number)
             process.wait(60)

@@ -11,13 +11,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from flows.executors import WorkerOutcome
-from flows.executors.local import ExecutorClosedError, LocalExecutor, open_local_executor
+from flows.executors import ExecutorClosedError, WorkerOutcome
+from flows.executors.local import LocalExecutor, open_local_executor
 from flows.executors.places import Place
 from flows.settings import RunnerSettings
 from worker.contract.arms import Arm, BackboneSpec, Mode
 from worker.contract.config import (
-    RUN_CONFIG_ENV,
     Execution,
     PrepareConfig,
     PreparedBackbone,
@@ -27,6 +26,7 @@ from worker.contract.config import (
 )
 from worker.contract.errors import ExitCode
 from worker.contract.plan import LANGUAGE_NAMES, DataSpec, TrainingSettings
+from worker_processes import document_of
 
 Wait = Callable[..., None]
 Config = RunConfig | PrepareConfig
@@ -54,17 +54,7 @@ class Workers:
 
     def running(self) -> list[psutil.Process]:
         """Return the worker processes of this folder that have begun to run our code."""
-        return [child for child in psutil.Process().children() if self._is_ours(child)]
-
-    def _is_ours(self, child: psutil.Process) -> bool:
-        try:
-            is_alive = child.status() != psutil.STATUS_ZOMBIE
-            return is_alive and child.cmdline()[1:] == ["-m", "worker"] and str(self.folder) in self._document(child)
-        except psutil.Error:
-            return False
-
-    def _document(self, child: psutil.Process) -> str:
-        return child.environ().get(RUN_CONFIG_ENV, "")
+        return [child for child in psutil.Process().children() if str(self.folder) in document_of(child)]
 
     def prepare(self, name: str = "prepare-data", source: str = LANGUAGE_NAMES) -> PrepareConfig:
         """Return what a worker is told that makes a small data set."""
@@ -200,14 +190,16 @@ def test_what_a_place_gives_reaches_the_worker(
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     workers = open_workers(num_threads=3)
     seen: dict[str, dict[str, str]] = {}
+    documents: list[str] = []
     for config in (workers.prepare(), workers.arm(data, Mode.FROZEN)):
         future = workers.ask(config)
         wait_until(workers.running, "a running worker")
         seen[config.name] = workers.running()[0].environ()
+        documents.append(document_of(workers.running()[0]))
         future.result()
 
+    assert [json.loads(document)["execution"]["num_threads"] for document in documents] == [3, 3]
     for environment in seen.values():
-        assert json.loads(environment[RUN_CONFIG_ENV])["execution"]["num_threads"] == 3
         assert environment["OMP_NUM_THREADS"] == "3"
         assert environment["OMP_WAIT_POLICY"] == "PASSIVE"
         assert environment["CUDA_VISIBLE_DEVICES"] == ""

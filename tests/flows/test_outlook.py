@@ -10,7 +10,6 @@ from typer.testing import Result
 from flows.outlook import look_ahead
 from flows.plan_file import load_plan
 from flows.settings import RunnerSettings
-from worker.contract.errors import PlanConflictError
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -57,11 +56,10 @@ def test_what_is_missing_torn_or_new_is_to_run(copied: Path, workplace: Path, se
     assert all(outlook.backbone and outlook.problem is None for outlook in outlooks)
 
 
-def test_other_learning_rates_of_the_backbone_concern_only_live_arms_but_are_refused(
-    workplace: Path, settings: RunnerSettings
-) -> None:
-    with pytest.raises(PlanConflictError, match=r"training\.backbone_lr is"):
-        look_ahead(load_plan(workplace / "small.toml", ["training.backbone_lr=1e-4"]), settings)
+def test_other_learning_rates_of_the_backbone_concern_only_live_arms(workplace: Path, settings: RunnerSettings) -> None:
+    outlooks = look_ahead(load_plan(workplace / "small.toml", ["training.backbone_lr=1e-4"]), settings)
+
+    assert {outlook.arm.mode: outlook.done_seeds for outlook in outlooks} == {"live": (), "frozen": (0, 1)}
 
 
 def test_looking_with_an_empty_cache_makes_nothing(

@@ -5,12 +5,11 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from flows.executors import WorkerOutcome
+from flows.executors import WorkerFailedError, WorkerOutcome
 from flows.executors.local import LocalExecutor, open_local_executor
 from flows.preparation import (
     DATA_FILE,
     PLAN_FILE,
-    WorkerFailedError,
     check_data,
     check_plan,
     find_backbone,
@@ -24,7 +23,7 @@ from worker.contract.arms import Arm, BackboneSpec, Mode
 from worker.contract.config import Execution, PrepareConfig, PreparedBackbone, PreparedData, RunConfig
 from worker.contract.errors import DataError, ExitCode, PlanConflictError
 from worker.contract.plan import LANGUAGE_NAMES, DataSpec, Plan
-from worker.contract.store import ResultsStore
+from worker.contract.store import ResultsStore, RunRecords
 
 MakePlan = Callable[..., Plan]
 SMALL_DATA = DataSpec(source=LANGUAGE_NAMES, train_examples=8, validation_examples=8, test_examples=8)
@@ -82,8 +81,24 @@ def test_arms_and_seeds_may_change_under_one_name(store: ResultsStore, plan: Pla
     check_plan(store, other)
 
 
+def put_result(store: ResultsStore, plan: Plan) -> None:
+    """Make the comparison one that has results: what they are does not matter here."""
+    store.write(RunRecords(store, plan.comparison, plan.arms[0].slug, plan.seeds[0]).result, b"{}")
+
+
+def test_conditions_without_any_result_may_change(store: ResultsStore, plan: Plan, data: PreparedData) -> None:
+    store.write_record(PurePosixPath(plan.comparison, PLAN_FILE), plan)
+    check_plan(store, plan.model_copy(update={"data": SMALL_DATA.model_copy(update={"split_seed": 7})}))
+    other = data.model_copy(update={"digest": "e" * 64})
+    check_data(store, plan, data)
+    check_data(store, plan, other)
+
+    assert store.read_record(PurePosixPath(plan.comparison, DATA_FILE), PreparedData) == other
+
+
 def test_what_all_arms_share_may_not_change_under_one_name(store: ResultsStore, plan: Plan) -> None:
     store.write_record(PurePosixPath(plan.comparison, PLAN_FILE), plan)
+    put_result(store, plan)
     other = plan.model_copy(
         update={
             "data": SMALL_DATA.model_copy(update={"split_seed": 7}),
@@ -107,6 +122,7 @@ def test_the_first_data_set_of_a_comparison_is_the_only_one(
 
     check_data(store, plan, data)
     check_data(store, plan, data)
+    put_result(store, plan)
     with pytest.raises(PlanConflictError, match="the content of builtin:language-names has changed"):
         check_data(store, plan, other)
 

@@ -11,8 +11,8 @@ from rich.console import Console
 from flows.status import StatusBoard
 from flows.watch import ArmView, Watch
 from worker.contract.plan import Plan
-from worker.contract.results import ArmState, ArmStatus, EvalPoint, Failure
-from worker.contract.store import ResultsStore, RunRecords
+from worker.contract.results import ArmState, ArmStatus, EvalPoint, Failure, Progress
+from worker.contract.store import PROGRESS_FILE, ResultsStore, RunRecords, arm_folder
 
 Wait = Callable[..., None]
 
@@ -30,6 +30,13 @@ def plan(make_plan: Callable[..., Plan]) -> Plan:
 def put_curve(store: ResultsStore, arm: str, seed: int, *accuracies: float | None) -> None:
     points = [EvalPoint(step=step, validation_accuracy=value) for step, value in enumerate(accuracies)]
     store.write_rows(RunRecords(store, "first-try", arm, seed).curve, points)
+
+
+def put_progress(store: ResultsStore, arm: str, num_updates: int) -> None:
+    """Write what a worker that has just started says of itself."""
+    now = time.time()
+    progress = Progress(started_at=now, updated_at=now, num_updates=num_updates, num_planned=8)
+    store.write_record(arm_folder("first-try", arm) / PROGRESS_FILE, progress)
 
 
 def plain() -> Console:
@@ -61,6 +68,7 @@ def test_without_a_terminal_each_change_is_one_plain_line(store: ResultsStore, p
         wait_until(lambda: "Frozen A: running\n" in text(console), "the first line")
         put_curve(store, "frozen-a", 0, 0.25, 0.5, 0.5, 0.75, 0.75)
         put_curve(store, "frozen-a", 1, 0.25, 0.5, 0.5, 0.5, 0.5)
+        put_progress(store, "frozen-a", 8)
         board.enter("frozen-a", ArmState.DONE)
         wait_until(lambda: "Frozen A: done" in text(console), "the second line")
         board.enter("live-b", ArmState.FAILED, failure=Failure(exit_code=43, problem="Too [large].", remedy="Less."))
@@ -91,15 +99,18 @@ def test_statuses_of_an_earlier_run_are_not_news(store: ResultsStore, plan: Plan
     assert cells(watch)[0][1] == "waiting"
 
 
-def test_a_curve_of_an_earlier_attempt_is_not_shown_before_its_arm_runs(store: ResultsStore, plan: Plan) -> None:
+def test_what_an_earlier_attempt_left_is_not_shown_before_its_arms_worker_trains(
+    store: ResultsStore, plan: Plan
+) -> None:
     for seed in plan.seeds:
         put_curve(store, "frozen-a", seed, 0.25, 0.5)
+    put_progress(store, "frozen-a", 8)
 
     queued = look_once(store, plan, plain(), lambda board: board.enter("frozen-a", ArmState.QUEUED))
     running = look_once(store, plan, plain(), lambda board: board.enter("frozen-a", ArmState.RUNNING))
 
     assert cells(queued)[0] == ["Frozen A", "queued", "", "", "", ""]
-    assert cells(running)[0][:4] == ["Frozen A", "running", "1/4", "0.500"]
+    assert cells(running)[0] == ["Frozen A", "running", "", "", "", ""]
 
 
 def test_a_terminal_gets_a_table_that_grows_and_goes(store: ResultsStore, plan: Plan, wait_until: Wait) -> None:
@@ -109,47 +120,50 @@ def test_a_terminal_gets_a_table_that_grows_and_goes(store: ResultsStore, plan: 
         board.enter("frozen-a", ArmState.RUNNING)
         for seed in plan.seeds:
             put_curve(store, "frozen-a", seed, 0.25, 0.5)
-        wait_until(lambda: "1/4" in text(console), "the first step")
+        put_progress(store, "frozen-a", 2)
+        wait_until(lambda: "2/8" in text(console), "the first step")
         for seed in plan.seeds:
             put_curve(store, "frozen-a", seed, 0.25, 0.5, None, 0.75)
-        wait_until(lambda: "3/4" in text(console), "the third step")
+        put_progress(store, "frozen-a", 6)
+        wait_until(lambda: "6/8" in text(console), "the third step")
 
     shown = text(console)
-    assert all(word in shown for word in ("Frozen A", "Live [B]", "running", "waiting", "0.500", "0.750", "steps/s"))
+    assert all(word in shown for word in ("Frozen A", "Live [B]", "running", "waiting", "0.500", "0.750", "updates/s"))
     assert shown.endswith("\x1b[2K")  # transient: the last thing is that its lines are cleared
 
 
-def test_an_arm_is_as_far_as_its_slowest_seed(store: ResultsStore, plan: Plan) -> None:
+def test_updates_are_counted_over_all_seeds_and_accuracy_is_of_those_that_have_begun(
+    store: ResultsStore, plan: Plan
+) -> None:
+    def start(board: StatusBoard) -> None:
+        board.enter("frozen-a", ArmState.RUNNING)
+        board.enter("live-b", ArmState.RUNNING)
+        put_progress(store, "frozen-a", 3)
+        put_progress(store, "live-b", 2)
+
     put_curve(store, "frozen-a", 0, 0.25, 0.5, 0.5)
     put_curve(store, "frozen-a", 1, 0.25, 0.25)
+    put_curve(store, "live-b", 0, 0.25, 0.5, 0.75)
+    watch = look_once(store, plan, plain(), start)
 
-    watch = look_once(store, plan, plain(), lambda board: board.enter("frozen-a", ArmState.RUNNING))
-
-    assert cells(watch)[0][2:4] == ["1/4", "0.375"]
-
-
-def test_an_arm_of_which_one_seed_has_not_begun_has_no_step(store: ResultsStore, plan: Plan) -> None:
-    put_curve(store, "frozen-a", 0, 0.25, 0.5, 0.5)
-
-    watch = look_once(store, plan, plain(), lambda board: board.enter("frozen-a", ArmState.RUNNING))
-
-    assert cells(watch)[0][2:4] == ["", ""]
+    assert cells(watch)[0][2:4] == ["3/8", "0.375"]
+    assert cells(watch)[1][2:4] == ["2/8", "0.750"]
 
 
 def test_the_time_left_follows_from_the_speed_so_far(plan: Plan) -> None:
     view = ArmView(plan.arms[0])
     status = ArmStatus(state=ArmState.RUNNING, flow_run="run", seeds=(0,), updated_at=0)
 
-    def curve(steps: int) -> list[list[EvalPoint]]:
-        return [[EvalPoint(step=step, validation_accuracy=0.5) for step in range(steps + 1)]]
+    def progress(num_updates: int, at: float) -> Progress:
+        return Progress(started_at=90.0, updated_at=at, num_updates=num_updates, num_planned=110)
 
-    view.see(status, curve(10), now=100.0)
-    assert view.seconds_left(110) is None
-    view.see(status, curve(30), now=105.0)
-    assert view.steps_per_second == pytest.approx(4)
-    assert view.seconds_left(110) == pytest.approx(20)
-    view.see(status.model_copy(update={"state": ArmState.DONE}), curve(110), now=125.0)
-    assert view.seconds_left(110) is None
+    view.see(status, progress(10, at=100.0), [])
+    assert view.seconds_left is None
+    view.see(status, progress(30, at=105.0), [])
+    assert view.updates_per_second == pytest.approx(4)
+    assert view.seconds_left == pytest.approx(20)
+    view.see(status.model_copy(update={"state": ArmState.DONE}), progress(110, at=125.0), [])
+    assert view.seconds_left is None
 
 
 def test_a_store_that_cannot_be_read_is_told_once_and_stops_nothing(

@@ -214,6 +214,8 @@ def test_a_tiny_backbone_for_other_texts_is_another_one(tmp_path: Path, data: Pr
     request = content_hash({"recipe": canonical_json(tiny_recipe("qwen3")), "data": data.digest})
     write_file_atomically(tmp_path / "backbones/requests" / f"{request}.json", answer.model_dump_json().encode())
 
+    write_file_atomically(tmp_path / "backbones/r/config.json", b"{}")
+
     assert prepare_backbone(spec, data, tmp_path, only_look=True) == answer
     other = data.model_copy(update={"digest": "e" * 64})
     assert prepare_backbone(spec, other, tmp_path, only_look=True) is None

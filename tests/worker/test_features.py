@@ -16,7 +16,7 @@ from worker.backbone import load_body
 from worker.contract.arms import Mode
 from worker.contract.config import PreparedBackbone, PreparedData, RunConfig
 from worker.data import load_split
-from worker.features import FeatureCache, FeatureOrigin, Features, extract_features
+from worker.features import FeatureCache, FeatureOrigin, Features, extract_features, feature_folder
 from worker.model import PooledBackbone, weights_hash
 from worker.monitor import Monitor
 from worker.splits import SPLITS
@@ -31,12 +31,24 @@ def make_features(seed: int = 0) -> Features:
 
 
 @pytest.fixture
-def open_cache(tmp_path: Path, backbone: PreparedBackbone) -> Callable[..., FeatureCache]:
+def open_cache(tmp_path: Path, make_config: Callable[..., RunConfig]) -> Callable[..., FeatureCache]:
+    config = make_config(Mode.FROZEN, execution={"cache": str(tmp_path)})
+
     def open_(
-        *, revision: str = backbone.revision, digest: str = "d" * 64, max_tokens: int = 48, is_enabled: bool = True
+        *,
+        revision: str = config.backbone.revision,
+        digest: str = config.data.digest,
+        max_tokens: int = config.training.max_tokens,
+        is_enabled: bool = True,
     ) -> FeatureCache:
-        pinned = backbone.model_copy(update={"revision": revision})
-        return FeatureCache(tmp_path, pinned, digest, max_tokens, is_enabled=is_enabled)
+        changed = config.model_copy(
+            update={
+                "backbone": config.backbone.model_copy(update={"revision": revision}),
+                "data": config.data.model_copy(update={"digest": digest}),
+                "training": config.training.model_copy(update={"max_tokens": max_tokens}),
+            }
+        )
+        return FeatureCache(feature_folder(changed, CPU), is_enabled=is_enabled)
 
     return open_
 

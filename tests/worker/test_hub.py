@@ -1,5 +1,6 @@
 """The hub, by workers that prepare what is published there: pinned to a commit, and fetched once."""
 
+import socket
 import subprocess
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
@@ -44,7 +45,8 @@ def start(
             prepared_data=data if is_backbone else None,
             execution=Execution(results=str(tmp_path / "results"), cache=str(tmp_path / "cache")),
         )
-        environment = hub_server.environment(tmp_path / "hf", **client)
+        endpoint = client.pop("endpoint", hub_server.endpoint)
+        environment = hub_server.environment(tmp_path / "hf", **client) | {"HF_ENDPOINT": endpoint}
         return start_worker(config, name=name, environment=environment)
 
     return start
@@ -112,15 +114,30 @@ def test_a_backbone_that_the_hub_does_not_give_ends_with_code_42_and_says_why(
         "The hub has no model 'acme/none'": start("unknown", BackboneSpec(source="acme/none")),
         "acme/base has no revision 'v9'": start("revision", BackboneSpec(source="acme/base", revision="v9")),
         "publishes no safetensors weights; pickle files are never loaded": start("pickle", BASE),
-        "The hub did not answer for acme/base@main": start("offline", BASE, offline=True),
     }
     codes = {worker.wait() for worker in workers.values()}
-    problems = [events_of(name)[-1]["problem"] for name in ("unknown", "revision", "pickle", "offline")]
+    problems = [events_of(name)[-1]["problem"] for name in ("unknown", "revision", "pickle")]
 
     assert codes == {42}
     for said, problem in zip(workers, problems, strict=True):
         assert said in problem
     assert not any(name == "pytorch_model.bin" for _, name in hub_server.downloads)
+
+
+def test_a_hub_that_does_not_answer_is_no_fault_of_the_plan(start: Prepare, events_of: EventsOf) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        nobody = f"http://127.0.0.1:{closed.getsockname()[1]}"
+    workers = {
+        "offline": start("offline", BASE, offline=True),
+        "refused": start("refused", BASE, endpoint=nobody),
+        "data": start("data", DataSpec(source="acme/news"), endpoint=nobody),
+    }
+
+    assert {worker.wait() for worker in workers.values()} == {1}
+    for name in workers:
+        words = events_of(name)[-1]
+        assert "could not be had from the hub" in words["problem"]
+        assert "HF_ENDPOINT" in words["remedy"]
 
 
 def test_a_data_set_of_the_hub_keeps_its_test_split_and_its_class_names(

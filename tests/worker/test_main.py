@@ -64,7 +64,8 @@ def test_a_worker_that_is_done_leaves_its_records_and_nothing_else(
 
     assert (ended.exit_code, ended.termination_log) == (0, None)
     assert files_below(tmp_path / "results") == {
-        f"trial/runs/frozen-llama/seed-{seed}/{name}" for seed in (0, 3) for name in files
+        "trial/runs/frozen-llama/progress.json",
+        *(f"trial/runs/frozen-llama/seed-{seed}/{name}" for seed in (0, 3) for name in files),
     }
     for seed in (0, 3):
         records = records_of(config, seed)

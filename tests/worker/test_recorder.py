@@ -58,17 +58,18 @@ def test_the_config_of_a_run_names_its_own_seed(start: Callable[..., RunRecorder
     assert config.seeds == (0,)
 
 
-def test_a_new_attempt_takes_away_what_an_older_one_of_its_seed_left(
+def test_what_an_older_attempt_left_goes_when_there_is_something_new(
     start: Callable[..., RunRecorder], records: RunRecords
 ) -> None:
-    left = (records.result, records.curve, records.predictions)
-    for path in left:
+    left = (records.result, records.predictions)
+    for path in (*left, records.curve):
         records.store.write(path, b"{}")
-    start(seed=1)
-    assert [records.store.read(path) for path in left] == [b"{}"] * 3
-    start(seed=0)
+    recorder = start(seed=0, flush_seconds=0)
+    assert [records.store.read(path) for path in left] == [b"{}"] * 2
+    recorder.flush_curve(0, POINTS)
 
-    assert [records.store.read(path) for path in left] == [None] * 3
+    assert [records.store.read(path) for path in left] == [None] * 2
+    assert records.read_curve() == POINTS
 
 
 def test_a_growing_curve_is_written_no_more_often_than_was_asked(

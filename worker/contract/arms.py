@@ -4,7 +4,9 @@ import re
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, GetJsonSchemaHandler, field_validator, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from worker.contract.records import Record, slug
 
@@ -100,6 +102,17 @@ class Arm(Record):
                 spec["revision"] = data.pop("revision")
             data["backbone"] = spec
         return data
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Describe the short form too: it is the one that plan files use."""
+        schema = handler.resolve_ref_schema(handler(core_schema))
+        revision = BackboneSpec.model_fields["revision"].description
+        full = schema["properties"]["backbone"]
+        source = {"type": "string", "description": BackboneSpec.model_fields["source"].description}
+        schema["properties"]["backbone"] = {"anyOf": [source, full]}
+        schema["properties"]["revision"] = {"anyOf": [{"type": "string"}, {"type": "null"}], "description": revision}
+        return schema
 
     @model_validator(mode="after")
     def _fill_label(self) -> "Arm":

@@ -10,6 +10,8 @@ FreezeBenchError
 ├── TrainingError
 │   ├── OutOfDeviceMemoryError   the device's memory is too small
 │   └── NonFiniteLossError       every learning rate diverged
+├── ComparisonBusyError          another process runs the same comparison
+├── HubUnreachableError          the hub does not answer now
 ├── ResultError                  a record in the results store is missing, torn or foreign
 └── ArmsFailedError              some arms ended without a result
 ```
@@ -101,6 +103,14 @@ class NonFiniteLossError(TrainingError):
     """Every learning-rate candidate of a run reached an infinite or undefined loss."""
 
     exit_code = ExitCode.NON_FINITE_LOSS
+
+
+class ComparisonBusyError(FreezeBenchError):
+    """Another process runs the same comparison in the same results store."""
+
+
+class HubUnreachableError(FreezeBenchError):
+    """The hub does not answer, or not now: unlike a repository that is not there, this may pass."""
 
 
 class ResultError(FreezeBenchError):

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, StrictInt, field_validator, model_validator
 
 from worker.contract.arms import Arm, Mode
 from worker.contract.records import Record, slug
@@ -11,7 +11,7 @@ LANGUAGE_NAMES = "builtin:language-names"
 """The data set that ships with freeze-bench: which of four languages are these three names in?"""
 
 Schedule = Literal["cosine", "linear", "constant"]
-Seed = Annotated[int, Field(ge=0, lt=2**31)]
+Seed = Annotated[StrictInt, Field(ge=0, lt=2**31)]
 LearningRate = Annotated[float, Field(gt=0, le=10, allow_inf_nan=False)]
 
 
@@ -28,7 +28,17 @@ def _as_tuple(value: object) -> object:
 
 
 Seeds = Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_all_different)]
-LearningRates = Annotated[tuple[LearningRate, ...], BeforeValidator(_as_tuple)]
+LearningRates = Annotated[
+    tuple[LearningRate, ...], BeforeValidator(_as_tuple, json_schema_input_type=LearningRate | tuple[LearningRate, ...])
+]
+SomeLearningRates = Annotated[
+    tuple[LearningRate, ...],
+    Field(min_length=1),
+    BeforeValidator(
+        _as_tuple,
+        json_schema_input_type=LearningRate | Annotated[tuple[LearningRate, ...], Field(min_length=1)],
+    ),
+]
 
 
 class DataSpec(Record):
@@ -44,32 +54,57 @@ class DataSpec(Record):
     subset: str | None = Field(default=None, description="Configuration name of a hub data set that has several.")
     text_column: str = Field(default="text", min_length=1, description="Column that holds the text.")
     target_column: str = Field(default="label", min_length=1, description="Column that holds the class.")
-    train_examples: int = Field(
+    train_examples: StrictInt = Field(
         default=3520, ge=2, description="Size of the fixed train subset, in examples; all there are if fewer."
     )
-    validation_examples: int = Field(
+    validation_examples: StrictInt = Field(
         default=512, ge=2, description="Examples held out for the curve; a fifth of the data if that is fewer."
     )
-    test_examples: int = Field(
+    test_examples: StrictInt = Field(
         default=512, ge=2, description="Examples held out for the final score; a fifth of the data if that is fewer."
     )
-    split_seed: int = Field(
+    split_seed: StrictInt = Field(
         default=0, ge=0, lt=2**31, description="Chooses which examples are held out. Training seeds do not touch it."
     )
+
+    @field_validator("source")
+    @classmethod
+    def _check_source(cls, source: str) -> str:
+        if source.startswith("builtin:") and source != LANGUAGE_NAMES:
+            msg = f"unknown built-in data set; there is {LANGUAGE_NAMES}"
+            raise ValueError(msg)
+        if source.endswith((".tsv", ".parquet", ".json", ".txt", ".xlsx")):
+            msg = "files are read as .csv or .jsonl"
+            raise ValueError(msg)
+        return source
+
+    @model_validator(mode="after")
+    def _check_meaning(self) -> "DataSpec":
+        is_hub = self.source != LANGUAGE_NAMES and not self.source.endswith((".csv", ".jsonl"))
+        for key in ("revision", "subset"):
+            if getattr(self, key) is not None and not is_hub:
+                msg = f"{key} {getattr(self, key)!r} has no meaning for {self.source!r}; only hub data sets have one"
+                raise ValueError(msg)
+        columns = {"text_column", "target_column"} & self.model_fields_set
+        if self.source == LANGUAGE_NAMES and any(
+            getattr(self, key) != type(self).model_fields[key].default for key in columns
+        ):
+            msg = f"{' and '.join(sorted(columns))} have no meaning for {self.source!r}, which has no columns"
+            raise ValueError(msg)
+        return self
 
 
 class TrainingSettings(Record):
     """How every arm is trained and scored: the conditions that all share."""
 
-    steps: int = Field(default=110, ge=1, le=100_000, description="Optimizer updates.")
-    batch_size: int = Field(default=32, ge=1, le=65_536, description="Examples per update.")
-    eval_every: int = Field(default=1, ge=1, description="Steps between scorings of the validation split.")
-    max_tokens: int = Field(
+    steps: StrictInt = Field(default=110, ge=1, le=100_000, description="Optimizer updates.")
+    batch_size: StrictInt = Field(default=32, ge=1, le=65_536, description="Examples per update.")
+    eval_every: StrictInt = Field(default=1, ge=1, description="Steps between scorings of the validation split.")
+    max_tokens: StrictInt = Field(
         default=128, ge=4, le=131_072, description="Tokens of a text that are read; the rest is cut."
     )
-    head_lr: LearningRates = Field(
+    head_lr: SomeLearningRates = Field(
         default=(1e-2,),
-        min_length=1,
         description="Peak learning rate of the head; of several, the best on validation counts.",
     )
     backbone_lr: LearningRates = Field(
@@ -77,7 +112,9 @@ class TrainingSettings(Record):
         description="Peak learning rate of a live backbone; of several, the best on validation counts.",
     )
     schedule: Schedule = Field(default="cosine", description="Course of the learning rate after the warm-up.")
-    warmup_steps: int = Field(default=5, ge=0, description="Updates over which the learning rate rises to its peak.")
+    warmup_steps: StrictInt = Field(
+        default=5, ge=0, description="Updates over which the learning rate rises to its peak."
+    )
     final_lr_ratio: float = Field(
         default=0.1,
         ge=0,

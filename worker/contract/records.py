@@ -19,7 +19,7 @@ class Record(BaseModel):
     Closed, because a misspelt key would otherwise be ignored and the run would quietly use the default.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 def canonical_json(document: Any) -> str:  # noqa: ANN401 - any JSON value

@@ -109,6 +109,15 @@ class Attempt(Record):
     seconds_by_phase: dict[str, float] = Field(default_factory=dict)
 
 
+class Progress(Record):
+    """How far a worker is: ``runs/<arm>/progress.json``, rewritten while it trains."""
+
+    started_at: float = Field(description="Unix time at which this worker started, seconds.")
+    updated_at: float = Field(description="Unix time of this record, seconds.")
+    num_updates: int = Field(ge=0, description="Optimizer updates so far, over all seeds and candidates.")
+    num_planned: int = Field(ge=1, description="Optimizer updates in all.")
+
+
 class Failure(Record):
     """Why a worker failed: its last words, read by whoever started it."""
 

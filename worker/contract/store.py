@@ -5,20 +5,26 @@ reader sees the old bytes or the new ones, never half. An object store has no re
 whole.
 """
 
+import fcntl
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 import fsspec
 from pydantic import ValidationError
 
-from worker.contract.errors import ResultError
+from worker.contract.errors import ComparisonBusyError, ConfigError, ResultError
 from worker.contract.records import Record, canonical_json
 from worker.contract.results import Attempt, EvalPoint, Prediction, RunResult
 
 AnyRecord = TypeVar("AnyRecord", bound=Record)
+
+
+PROGRESS_FILE = "progress.json"
+"""In an arm's folder: how far its worker is."""
 
 
 def arm_folder(comparison: str, arm: str) -> PurePosixPath:
@@ -52,22 +58,61 @@ def write_file_atomically(path: Path, content: bytes) -> None:
         os.close(folder)
 
 
+@contextmanager
+def only_run_of(store: "ResultsStore", comparison: str) -> Iterator[None]:
+    """Keep a second process from running the same comparison, where the store is a folder.
+
+    Two would take each other's curves for their own. The lock ends with the process, however it ends. Object stores
+    have no locks: there it is up to who starts the runs.
+
+    Raises:
+        ComparisonBusyError: Another process holds it.
+    """
+    folder = store.local_path(PurePosixPath(comparison))
+    if folder is None:
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ComparisonBusyError(
+                f"The comparison {comparison!r} in {store.url} is being run by another process.",
+                remedy="Wait for it, or give this plan another name.",
+            ) from error
+        yield
+
+
 class ResultsStore:
     """Reads and writes records below one root.
 
     Args:
         url: Folder or fsspec URL of the root.
+
+    Raises:
+        ConfigError: The URL's file system is unknown or not installed.
     """
 
     def __init__(self, url: str) -> None:
         """Open the file system of ``url``; nothing is created before the first write."""
         self.url = url
-        self._fs, self._root = fsspec.core.url_to_fs(url)
+        try:
+            self._fs, self._root = fsspec.core.url_to_fs(url)
+        except (ValueError, ImportError) as error:
+            raise ConfigError(
+                f"The results store {url} cannot be opened: {error}.",
+                remedy="Name a folder, or a URL whose file system is installed (s3:// needs s3fs).",
+            ) from error
         self._is_local = "file" in (self._fs.protocol if isinstance(self._fs.protocol, tuple) else (self._fs.protocol,))
 
     def locate(self, path: PurePosixPath) -> str:
         """Return where a record lies, for messages."""
         return f"{self.url.rstrip('/')}/{path}"
+
+    def local_path(self, path: PurePosixPath) -> Path | None:
+        """Return where a record lies on this machine; None if the store is not a folder."""
+        return Path(self._root, path) if self._is_local else None
 
     def write(self, path: PurePosixPath, content: bytes) -> None:
         """Put one object whole."""

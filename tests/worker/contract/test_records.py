@@ -49,6 +49,7 @@ PROOF = results.BackboneProof(
     num_parameters=10,
     num_trained_parameters=12,
 )
+PROGRESS = results.Progress(started_at=1.0, updated_at=2.0, num_updates=3, num_planned=4)
 FAILURE = results.Failure(exit_code=44, problem="It diverged.", remedy="Lower it.")
 RECORDS: list[Record] = [
     SPEC,
@@ -63,6 +64,7 @@ RECORDS: list[Record] = [
     CANDIDATE,
     PROOF,
     FAILURE,
+    PROGRESS,
     DataSpec(source="acme/news", revision="main", subset="en"),
     Plan(name="Trial", data=DataSpec(source="news.csv"), arms=(ARM,)),
     RunConfig(

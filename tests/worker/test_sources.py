@@ -1,0 +1,171 @@
+"""Sources that are not what they were: files of the same size and time, classes held back, caches that lost a part."""
+
+import csv
+import io
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pytest
+
+from hub_server import HubServer
+from worker.backbone import prepare_backbone
+from worker.contract.arms import BackboneSpec
+from worker.contract.config import Execution, PrepareConfig, PreparedBackbone, PreparedData
+from worker.contract.plan import DataSpec
+from worker.contract.records import canonical_json, content_hash
+from worker.contract.store import ResultsStore, write_file_atomically
+from worker.data import load_split, prepare_data
+from worker.splits import SPLITS
+from worker.tiny import tiny_recipe
+
+EventsOf = Callable[..., list[dict[str, Any]]]
+CLASSES = ("no", "yes")
+HELD_BACK = -1
+
+
+def write_csv(path: Path, word: str) -> DataSpec:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file)
+        rows.writerow(("text", "label"))
+        rows.writerows((f"{word} {number:02}", CLASSES[number % 2]) for number in range(20))
+    return DataSpec(source=str(path))
+
+
+def prepare(spec: DataSpec, cache: Path) -> PreparedData:
+    prepared = prepare_data(spec, cache)
+    assert prepared is not None
+    return prepared
+
+
+def texts(cache: Path, data: PreparedData) -> set[str]:
+    return {example.text for split in SPLITS for example in load_split(cache, data, split)}
+
+
+def test_other_rows_in_a_file_of_the_same_path_size_and_time_are_another_data_set(tmp_path: Path) -> None:
+    path, cache = tmp_path / "news.csv", tmp_path / "cache"
+    first = prepare(write_csv(path, "bear"), cache)
+    before = path.stat()
+    write_csv(path, "wolf")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    after = path.stat()
+    assert (after.st_size, after.st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+
+    second = prepare(DataSpec(source=str(path)), cache)
+
+    assert second.digest != first.digest
+    assert second.revision != first.revision
+    assert texts(cache, second) == {f"wolf {number:02}" for number in range(20)}
+    assert texts(cache, first) == {f"bear {number:02}" for number in range(20)}
+
+
+@pytest.mark.parametrize("lost", ["", *SPLITS])
+def test_a_cache_that_lost_a_data_set_is_healed_by_the_next_prepare(tmp_path: Path, lost: str) -> None:
+    cache = tmp_path / "cache"
+    spec = write_csv(tmp_path / "news.csv", "bear")
+    first = prepare(spec, cache)
+    folder = cache / "data" / first.digest
+    whole = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert set(whole) == {f"{split}.jsonl" for split in SPLITS}
+    if lost:
+        (folder / f"{lost}.jsonl").unlink()
+    else:
+        shutil.rmtree(folder)
+
+    assert prepare_data(spec, cache, only_look=True) is None
+    assert prepare(spec, cache) == first
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == whole
+    assert prepare_data(spec, cache, only_look=True) == first
+
+
+def test_a_tiny_backbone_whose_folder_is_gone_is_not_in_the_cache(tmp_path: Path, data: PreparedData) -> None:
+    spec = BackboneSpec(source="tiny:qwen3")
+    answer = PreparedBackbone(kind="tiny", source=spec.source, revision="r", model_type="qwen3")
+    request = content_hash({"recipe": canonical_json(tiny_recipe("qwen3")), "data": data.digest})
+    write_file_atomically(tmp_path / "backbones/requests" / f"{request}.json", answer.model_dump_json().encode())
+    write_file_atomically(tmp_path / "backbones/r/config.json", b"{}")
+    assert prepare_backbone(spec, data, tmp_path, only_look=True) == answer
+
+    shutil.rmtree(tmp_path / "backbones" / "r")
+
+    assert prepare_backbone(spec, data, tmp_path, only_look=True) is None
+
+
+Start = Callable[..., subprocess.Popen[bytes]]
+
+
+@pytest.fixture
+def start(tmp_path: Path, hub_server: HubServer, start_worker: Start) -> Start:
+    """Start a worker that prepares a backbone or a data set of the hub, and answers under a name."""
+
+    def start(name: str, source: BackboneSpec | DataSpec, data: PreparedData | None = None) -> subprocess.Popen[bytes]:
+        config = PrepareConfig(
+            name=name,
+            answer=f"{name}.json",
+            data=source if isinstance(source, DataSpec) else DataSpec(source="builtin:language-names"),
+            backbone=source if isinstance(source, BackboneSpec) else None,
+            prepared_data=data,
+            execution=Execution(results=str(tmp_path / "results"), cache=str(tmp_path / "cache")),
+        )
+        return start_worker(config, name=name, environment=hub_server.environment(tmp_path / "hf"))
+
+    return start
+
+
+def test_a_backbone_of_the_hub_whose_files_are_gone_is_fetched_again(
+    tmp_path: Path, hub_server: HubServer, backbone_folder: Path, data: PreparedData, start: Start
+) -> None:
+    hub_server.add_model("acme/base", backbone_folder)
+    spec = BackboneSpec(source="acme/base")
+    assert start("first", spec, data).wait() == 0
+    assert hub_server.downloads["acme/base", "model.safetensors"] == 1
+    shutil.rmtree(tmp_path / "cache" / "hub")
+
+    assert start("again", spec, data).wait() == 0
+
+    assert hub_server.downloads["acme/base", "model.safetensors"] == 2
+    store = ResultsStore(str(tmp_path / "results"))
+    answers = [store.read(PurePosixPath(f"{name}.json")) for name in ("first", "again")]
+    assert answers[0] is not None
+    assert answers[0] == answers[1]
+    assert len(list((tmp_path / "cache" / "hub").rglob("model.safetensors"))) == 1
+
+
+def parquet(word: str, targets: Sequence[int]) -> bytes:
+    """Return a table as ``datasets`` publishes it: the classes are named, -1 is a class that is held back."""
+    import datasets  # noqa: PLC0415 - two seconds
+
+    features = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=CLASSES)})
+    columns = {"text": [f"{word} {number}" for number in range(len(targets))], "label": list(targets)}
+    buffer = io.BytesIO()
+    datasets.Dataset.from_dict(columns, features=features).to_parquet(buffer)
+    return buffer.getvalue()
+
+
+def test_a_test_split_whose_classes_are_held_back_is_drawn_from_train_and_a_single_one_is_an_error(
+    tmp_path: Path, hub_server: HubServer, start: Start, events_of: EventsOf
+) -> None:
+    known, unknown = [0, 1] * 20, [HELD_BACK] * 10
+    tables = {
+        "held": {"train": known, "validation": known[:10], "test": unknown},
+        "hole": {"train": [*known[:4], HELD_BACK, *known], "test": unknown},
+        "part": {"train": known, "test": [0, 1, HELD_BACK]},
+    }
+    for name, splits in tables.items():
+        contents = {f"data/{split}-00000-of-00001.parquet": parquet(split, rows) for split, rows in splits.items()}
+        hub_server.add_dataset(f"acme/{name}", contents)
+    workers = {name: start(name, DataSpec(source=f"acme/{name}")) for name in tables}
+
+    assert {name: worker.wait() for name, worker in workers.items()} == {"held": 0, "hole": 41, "part": 41}
+    data = ResultsStore(str(tmp_path / "results")).read_record(PurePosixPath("held.json"), PreparedData)
+    assert data is not None
+    assert data.classes == CLASSES
+    words = {
+        split: {example.text.split()[0] for example in load_split(tmp_path / "cache", data, split)} for split in SPLITS
+    }
+    assert words == {"train": {"train"}, "validation": {"validation"}, "test": {"train"}}
+    for name, where in {"hole": "train 5", "part": "test 3"}.items():
+        assert events_of(name)[-1]["problem"] == f"acme/{name}, {where}: column 'label' holds -1."

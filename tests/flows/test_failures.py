@@ -184,7 +184,7 @@ def test_an_arm_that_fails_when_made_again_is_named_and_its_earlier_result_is_dr
     failed = command("compare", bench.plan, "--results", results, "--fresh")
 
     why = "backbones/qwen2 holds no safetensors weights; pickle files are never loaded"
-    assert_is_one_message(failed, 1, "1 of 2 arms have failed or lack results", f"{QWEN}: ", why)
+    assert_is_one_message(failed, 1, "1 of 2 arms lack results", f"{QWEN}: ", why)
     comparison = read_comparison(results)
     (gap,) = comparison.missing
     assert (gap.label, gap.is_drawn, gap.seeds) == (QWEN, True, ())
@@ -212,7 +212,7 @@ def test_an_unexpected_error_in_the_task_of_an_arm_is_shown_as_its_failure(
     failed = command("compare", bench.plan, "--results", tmp_path / "results", "--cache", broken)
 
     why = f"IsADirectoryError: [Errno 21] Is a directory: '{log}'"
-    assert_is_one_message(failed, 1, "1 of 2 arms have failed or lack results", f"{QWEN}: {why}")
+    assert_is_one_message(failed, 1, "1 of 2 arms lack results", f"{QWEN}: {why}")
     status = read_status(tmp_path / "results", QWEN)
     assert status.state is ArmState.FAILED
     assert status.failure is not None

@@ -78,6 +78,8 @@ class ComparedData(Record):
     source: str = Field(description="As in the plan.")
     classes: tuple[str, ...] = Field(default=(), description="Class names; empty if the data was never prepared.")
     num_examples: SplitSizes | None = Field(default=None, description="None if the data was never prepared.")
+    num_duplicates_dropped: int = Field(default=0, description="Examples left out because their text had been seen.")
+    num_conflicts_dropped: int = Field(default=0, description="Examples left out because their text has two classes.")
     majority_accuracy: float | None = Field(
         default=None, description="Validation accuracy of always naming the commonest class; None as above."
     )
@@ -166,10 +168,16 @@ def build_caption(comparison: Comparison) -> str:
 def _data_sentence(data: ComparedData) -> str:
     if data.num_examples is None:
         return f"Accuracy on the validation split of {data.source}."
-    return (
+    sentence = (
         f"Accuracy on {data.num_examples.validation} validation examples of {data.source}, "
         f"{len(data.classes)} classes (always naming the commonest: {data.majority_accuracy:.3f})."
     )
+    if data.num_duplicates_dropped or data.num_conflicts_dropped:
+        sentence += (
+            f" Left out: {data.num_duplicates_dropped} examples whose text occurs twice, "
+            f"{data.num_conflicts_dropped} whose text occurs with two classes."
+        )
+    return sentence
 
 
 def _shorten(reason: str) -> str:

@@ -20,6 +20,7 @@ from flows.collect import has_result
 from flows.comparison import Comparison
 from flows.executors import Executor, WorkerFailedError
 from flows.executors.local import open_local_executor
+from flows.plot import render_comparison
 from flows.preparation import (
     PLAN_FILE,
     check_data,
@@ -127,8 +128,7 @@ def draw_comparison_task(context: FlowContext) -> Comparison:
     """Draw chart and table of what is in the store, and show them in the Prefect UI."""
     comparison = write_report(context.store, context.plan)
     folder = PurePosixPath(context.plan.comparison)
-    chart = context.store.read(folder / "comparison.png")
-    publish_artifacts(comparison, chart or b"", context.store.locate(folder))
+    publish_artifacts(comparison, render_comparison(comparison)["comparison.png"], context.store.locate(folder))
     return comparison
 
 

@@ -201,3 +201,17 @@ def test_another_schema_version_is_refused(make_comparison: Callable[..., Compar
 
     with pytest.raises(ValidationError, match="schema_version"):
         Comparison.model_validate(document)
+
+
+def test_the_caption_says_how_many_examples_were_left_out(
+    make_plan: Callable[..., Plan], make_run: Callable[..., ArmRun], data: PreparedData
+) -> None:
+    plan = make_plan("Frozen A")
+    runs = {"frozen-a": [make_run(plan, "Frozen A", RISE)]}
+    cleaned = data.model_copy(update={"num_duplicates_dropped": 3, "num_conflicts_dropped": 2})
+
+    assert "Left out" not in build_comparison(plan, data, runs, {}).caption
+    assert (
+        "Left out: 3 examples whose text occurs twice, 2 whose text"
+        in build_comparison(plan, cleaned, runs, {}).caption
+    )

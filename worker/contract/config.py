@@ -88,12 +88,12 @@ class Execution(Record):
 class RunIdentity(Record):
     """Everything that the curve of one (arm, seed) depends on. Its hash is the content address."""
 
-    recipe_version: int = RECIPE_VERSION
-    mode: Mode
-    backbone_revision: str
-    data_digest: Digest
-    training: TrainingSettings
-    seed: Seed
+    recipe_version: int = Field(default=RECIPE_VERSION, description="Version of the training code's results.")
+    mode: Mode = Field(description="What is trained.")
+    backbone_revision: str = Field(description="Commit of a hub id, otherwise SHA-256 of the loaded files.")
+    data_digest: Digest = Field(description="SHA-256 of classes, texts and targets of the three splits.")
+    training: TrainingSettings = Field(description="The conditions; backbone_lr is empty for a frozen arm.")
+    seed: Seed = Field(description="Orders the examples and initialises the head.")
 
     @property
     def address(self) -> str:

@@ -26,7 +26,7 @@ class EvalPoint(Record):
 class Prediction(Record):
     """What the model said of one held-out example: a row of ``predictions.jsonl``."""
 
-    split: Literal["validation", "test"]
+    split: Literal["validation", "test"] = Field(description="Where the example is held out.")
     example: str = Field(description="First 16 hex digits of the text's SHA-256: pairs examples across arms.")
     target: int = Field(ge=0, description="Index of the true class.")
     last: int = Field(ge=0, description="Class predicted after the last step.")
@@ -36,15 +36,15 @@ class Prediction(Record):
 class Score(Record):
     """Accuracy and loss of one split at one step."""
 
-    step: int = Field(ge=0)
-    accuracy: float = Field(ge=0, le=1)
+    step: int = Field(ge=0, description="Updates made before.")
+    accuracy: float = Field(ge=0, le=1, description="Correct examples over all examples.")
     loss: float = Field(description="Mean cross-entropy, nats per example.")
 
 
 class Candidate(Record):
     """One pair of learning rates and how far it came."""
 
-    head_lr: float
+    head_lr: float = Field(description="Peak learning rate of the head.")
     backbone_lr: float | None = Field(description="None for a frozen arm.")
     last: Score | None = Field(description="Validation after the last step; None if the loss became non-finite.")
     diverged_at_step: int | None = Field(default=None, description="First update with a non-finite loss.")
@@ -56,8 +56,8 @@ class BackboneProof(Record):
     Frozen: equal, taken around the pass that made the features, which may have been an earlier run's. Live: different.
     """
 
-    weights_hash_before: Digest
-    weights_hash_after: Digest
+    weights_hash_before: Digest = Field(description="Before anything was passed through it.")
+    weights_hash_after: Digest = Field(description="After the last pass or the last update.")
     num_parameters: int = Field(ge=1, description="Of the backbone.")
     num_trained_parameters: int = Field(ge=1, description="Of head and, if live, backbone.")
 
@@ -70,43 +70,43 @@ class RunResult(Record):
 
     schema_version: Literal[1] = SCHEMA_VERSION
     address: Digest = Field(description="Content address: the hash of ``identity``.")
-    identity: RunIdentity
-    comparison: str
-    arm: Arm
-    backbone: PreparedBackbone
-    data_source: str
-    data_revision: str | None
-    classes: tuple[str, ...]
-    num_examples: SplitSizes
+    identity: RunIdentity = Field(description="What the curve depends on.")
+    comparison: str = Field(description="Slug of the plan's name.")
+    arm: Arm = Field(description="The candidate, as the plan names it.")
+    backbone: PreparedBackbone = Field(description="The backbone, pinned.")
+    data_source: str = Field(description="As in the plan.")
+    data_revision: str | None = Field(description="Commit or file hash; None for builtin.")
+    classes: tuple[str, ...] = Field(description="Class names in the order of their indices.")
+    num_examples: SplitSizes = Field(description="Of each split.")
     num_truncated_texts: int = Field(ge=0, description="Texts longer than max_tokens, over all splits.")
     chosen: Candidate = Field(description="The learning rates whose curve this is.")
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[Candidate, ...] = Field(description="All pairs of learning rates that were tried.")
     start: Score = Field(description="Validation with the untrained head.")
     best: Score = Field(description="Validation at its best step; the first of equals.")
     last: Score = Field(description="Validation after the last step.")
     test_best: Score = Field(description="Test at the best validation step.")
     test_last: Score = Field(description="Test after the last step.")
-    proof: BackboneProof
+    proof: BackboneProof = Field(description="Hashes of the backbone before and after.")
     device: str = Field(description="Device model.")
-    num_threads: int = Field(ge=1)
-    tokens_per_batch: int = Field(ge=1)
+    num_threads: int = Field(ge=1, description="CPU threads of the worker.")
+    tokens_per_batch: int = Field(ge=1, description="Padded tokens per batch where texts only passed forward.")
     versions: dict[str, str] = Field(description="Packages that made this.")
     image: str | None = Field(description="Container image digest, where there is one.")
-    curve_sha256: Digest
-    predictions_sha256: Digest
+    curve_sha256: Digest = Field(description="Of the bytes of curve.jsonl.")
+    predictions_sha256: Digest = Field(description="Of the bytes of predictions.jsonl.")
 
 
 class Attempt(Record):
     """One start of a worker for one seed: a row of ``attempts.jsonl``. Rewritten at the end with what came of it."""
 
-    number: int = Field(ge=1)
+    number: int = Field(ge=1, description="Counted from 1 over all starts.")
     started_at: str = Field(description="UTC, ISO 8601.")
-    host: str
+    host: str = Field(description="Name of the machine.")
     ended_at: str | None = Field(default=None, description="None while running, and for ever if it was killed.")
     exit_code: int | None = Field(default=None, description="As in ExitCode.")
-    problem: str | None = None
-    remedy: str | None = None
-    seconds_by_phase: dict[str, float] = Field(default_factory=dict)
+    problem: str | None = Field(default=None, description="Why it failed; None if it did not.")
+    remedy: str | None = Field(default=None, description="What to do about it; None if it did not fail.")
+    seconds_by_phase: dict[str, float] = Field(default_factory=dict, description="Seconds spent in each phase.")
 
 
 class Progress(Record):
@@ -121,9 +121,9 @@ class Progress(Record):
 class Failure(Record):
     """Why a worker failed: its last words, read by whoever started it."""
 
-    exit_code: int
-    problem: str
-    remedy: str
+    exit_code: int = Field(description="As in ExitCode; minus the signal's number if the worker was killed.")
+    problem: str = Field(description="What was tried, on what, and what came back.")
+    remedy: str = Field(description="What to do next.")
 
 
 class ArmState(StrEnum):
@@ -148,7 +148,7 @@ class ArmStatus(Record):
     """An arm as the flow side sees it: ``runs/<arm>/status.json``."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
-    state: ArmState
+    state: ArmState = Field(description="Where the arm is.")
     flow_run: str = Field(description="Id of the Prefect flow run that wrote this.")
     seeds: tuple[int, ...] = Field(description="All seeds of the arm.")
     reused_seeds: tuple[int, ...] = Field(default=(), description="Seeds whose result was already there.")
@@ -156,4 +156,4 @@ class ArmStatus(Record):
     queued_at: float | None = Field(default=None, description="Unix time, seconds.")
     started_at: float | None = Field(default=None, description="Unix time, seconds.")
     ended_at: float | None = Field(default=None, description="Unix time, seconds.")
-    failure: Failure | None = None
+    failure: Failure | None = Field(default=None, description="Why it failed; None if it did not.")

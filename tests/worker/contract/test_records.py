@@ -188,3 +188,14 @@ def test_every_slug_is_a_name_that_kubernetes_accepts(text: str) -> None:
     assert len(name) <= MAX_SLUG_LENGTH == 40
     assert set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789-")
     assert name == name.strip("-") == slug(name)
+
+
+def test_every_field_of_every_record_says_what_it_means() -> None:
+    def silent(form: type[Record]) -> set[str]:
+        return {
+            f"{form.__name__}.{name}"
+            for name, field in form.model_fields.items()
+            if not field.description and name not in {"kind", "schema_version"}
+        }
+
+    assert set().union(*(silent(type(record)) for record in RECORDS)) == set()

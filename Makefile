@@ -57,7 +57,7 @@ clean: ## Remove the virtual environment, caches and builds; results in out/ sta
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Compiled once here, because every worker is a process: without bytecode, importing torch and transformers takes 8 s
-# instead of 3. The lock constrains and does not list: packages that only another system or a CUDA build needs are left out.
+# instead of 4. The lock constrains and does not list: packages that only another system or a CUDA build needs are left out.
 $(VENV)/.installed: pyproject.toml requirements.lock | $(VENV)/bin/python $(if $(filter uv,$(UV)),,$(VENV)/bin/uv)
 	@echo "Installing into $(VENV), once ..."
 	@$(UV) pip install --quiet --compile-bytecode --python $(VENV)/bin/python $(FIND_LINKS) --constraint requirements.lock \

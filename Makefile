@@ -14,16 +14,19 @@ PYTHON ?= $(shell python3.11 -c '' 2>/dev/null && echo python3.11 || echo python
 # A folder of wheels beside the checkout is looked into first; without one everything comes from the package index.
 FIND_LINKS := $(if $(wildcard $(WHEELS)),--find-links $(WHEELS))
 
+# Test files are divided among the cores, at most four: each has a Prefect server and an S3 server of its own.
+IN_PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile
+
 # For the command of the target: make test ARGS="-k plan", make lock ARGS="--upgrade-package prefect"
 ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: help setup demo test check format lock clean
+.PHONY: help setup demo test test-full check format lock clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup: $(VENV)/.installed ## Make the virtual environment; every target that needs it does so by itself
 	@:
@@ -32,7 +35,10 @@ demo: $(VENV)/.installed ## Compare seven tiny arms on a small real data set; th
 	@$(VENV)/bin/freeze-bench compare plans/demo.toml --results out $(ARGS)
 
 test: $(VENV)/.installed ## Run the tests: no GPU, no cluster, no network
-	@$(VENV)/bin/python -m pytest $(ARGS)
+	@$(VENV)/bin/python -m pytest $(IN_PARALLEL) $(ARGS)
+
+test-full: $(VENV)/.installed ## Run the tests that take minutes: kills at any moment, outages in real time, full disks
+	@$(VENV)/bin/python -m pytest -m full $(IN_PARALLEL) $(ARGS)
 
 check: $(VENV)/.installed ## Lint, format, types, import rules, spelling; changes nothing
 	@$(VENV)/bin/ruff check --quiet
@@ -61,7 +67,7 @@ clean: ## Remove the virtual environment, caches and builds; results in out/ sta
 $(VENV)/.installed: pyproject.toml requirements.lock | $(VENV)/bin/python $(if $(filter uv,$(UV)),,$(VENV)/bin/uv)
 	@echo "Installing into $(VENV), once ..."
 	@$(UV) pip install --quiet --compile-bytecode --python $(VENV)/bin/python $(FIND_LINKS) --constraint requirements.lock \
-		--editable '.[worker,flows,dev]'
+		--editable '.[worker,flows,s3,dev]'
 	@touch $@
 
 $(VENV)/bin/python:

@@ -11,7 +11,7 @@ from flows.comparison import NO_RESULT, ArmRun
 from flows.status import read_status
 from worker.contract.arms import Arm
 from worker.contract.config import PreparedData, RunConfig, arm_training
-from worker.contract.errors import ResultError
+from worker.contract.errors import ResultError, StoreError
 from worker.contract.plan import Plan
 from worker.contract.results import ArmState, EvalPoint, RunResult
 from worker.contract.store import ResultsStore, RunRecords
@@ -45,6 +45,9 @@ def collect_runs(store: ResultsStore, plan: Plan, data: PreparedData | None) -> 
         store: The results store.
         plan: What was to be compared.
         data: The prepared data set; None leaves the data of a result unchecked.
+
+    Raises:
+        StoreError: The store does not answer.
     """
     runs: dict[str, tuple[ArmRun, ...]] = {}
     failures: dict[str, str] = {}
@@ -54,7 +57,9 @@ def collect_runs(store: ResultsStore, plan: Plan, data: PreparedData | None) -> 
         for seed in plan.seeds:
             try:
                 found.append(_read_own_run(store, plan, arm, seed, data))
-            except ResultError as error:
+            except (ResultError, StoreError) as error:
+                if isinstance(error, StoreError) and error.may_pass:
+                    raise  # of the whole store, not of this run
                 reason_by_seed[seed] = error.problem.replace(f"{store.locate(PurePosixPath(plan.comparison))}/", "")
         runs[arm.slug] = tuple(found)
         if reason_by_seed:
@@ -78,16 +83,6 @@ def read_run(records: RunRecords) -> ArmRun | None:
         return None
     _read_proven(records.store, records.predictions, result.predictions_sha256)
     return ArmRun(result=result, curve=_read_curve(records.store, records.curve, result))
-
-
-def has_result(config: RunConfig, seed: int) -> bool:
-    """Whether the store holds a whole result of exactly this experiment; a torn one does not count."""
-    store = ResultsStore(config.execution.results)
-    try:
-        run = read_run(RunRecords(store, config.comparison, config.arm.slug, seed))
-    except ResultError:
-        return False
-    return run is not None and run.result.address == config.identity(seed).address
 
 
 def _read_own_run(store: ResultsStore, plan: Plan, arm: Arm, seed: int, data: PreparedData | None) -> ArmRun:
@@ -130,9 +125,14 @@ def _read_curve(store: ResultsStore, path: PurePosixPath, result: RunResult) -> 
         curve = tuple(EvalPoint.model_validate_json(line) for line in content.splitlines())
     except ValidationError as error:
         raise ResultError(f"{store.locate(path)} is not a curve.", remedy=_REMEDY) from error
+    training = result.identity.training
+    steps = tuple(point.step for point in curve)
     scored = tuple(point.step for point in curve if point.validation_accuracy is not None)
-    if scored != result.identity.training.eval_steps:
-        raise ResultError(f"{store.locate(path)} does not hold every scored step.", remedy=_REMEDY)
+    if steps != tuple(range(training.steps + 1)) or scored != training.eval_steps:
+        raise ResultError(
+            f"{store.locate(path)} does not hold every step from 0 to {training.steps}, once, in order and scored.",
+            remedy=_REMEDY,
+        )
     return curve
 
 

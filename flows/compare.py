@@ -1,7 +1,6 @@
 """``freeze-bench compare``: runs the flow in this process and shows how it goes on."""
 
 import atexit
-import os
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import PurePosixPath
 
@@ -12,7 +11,7 @@ from flows.comparison import Comparison
 from flows.outlook import look_ahead
 from flows.preparation import check_plan
 from flows.report import COMPARISON_FILE, write_report
-from flows.server import TemporaryServer
+from flows.server import TemporaryServer, find_server, set_prefect_defaults
 from flows.settings import RunnerSettings
 from flows.standings import STANDINGS_COLUMNS, standings_rows
 from flows.watch import Watch
@@ -20,13 +19,8 @@ from worker.contract.errors import ArmsFailedError
 from worker.contract.plan import Plan
 from worker.contract.store import ResultsStore, RunRecords
 
-QUIET_PREFECT = {
-    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "DO_NOT_TRACK": "1",
-}
-"""Defaults for a flow that runs in the command itself: its log goes to the Prefect server and not over the live table,
-and nothing is sent anywhere else."""
+QUIET_PREFECT = {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL"}
+"""For a flow that runs in the command itself: its log goes to the Prefect server and not over the live table."""
 
 
 def compare_on_this_machine(plan: Plan, settings: RunnerSettings, console: Console, *, fresh: bool) -> Comparison:
@@ -43,8 +37,7 @@ def compare_on_this_machine(plan: Plan, settings: RunnerSettings, console: Conso
         ConfigError: The store holds another experiment under this name.
         DataError: The data set cannot be used.
     """
-    for name, value in QUIET_PREFECT.items():
-        os.environ.setdefault(name, value)
+    set_prefect_defaults(**QUIET_PREFECT)
     console.print(f"{plan.name}: {len(plan.arms)} arms, seeds {', '.join(map(str, plan.seeds))}")
     store = ResultsStore(settings.results)
     check_plan(store, plan)
@@ -81,11 +74,11 @@ def _connect_prefect() -> AbstractContextManager[object]:
         The settings by which the flow finds the server.
 
     Raises:
-        PrefectServerError: The temporary server did not start.
+        PrefectServerError: The configured server does not answer, or the temporary one did not start.
     """
-    from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings  # noqa: PLC0415 - seconds
+    from prefect.settings import PREFECT_API_URL, temporary_settings  # noqa: PLC0415 - seconds to import
 
-    if get_current_settings().api.url is not None:
+    if find_server() is not None:
         return nullcontext()
     server = TemporaryServer()
     # At the very end: Prefect's threads send their last logs and events when the interpreter goes down.

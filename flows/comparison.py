@@ -80,6 +80,9 @@ class ComparedData(Record):
     num_examples: SplitSizes | None = Field(default=None, description="None if the data was never prepared.")
     num_duplicates_dropped: int = Field(default=0, description="Examples left out because their text had been seen.")
     num_conflicts_dropped: int = Field(default=0, description="Examples left out because their text has two classes.")
+    num_empty_dropped: int = Field(default=0, description="Examples left out because they have no text.")
+    absent_from_validation: tuple[str, ...] = Field(default=(), description="Classes without a validation example.")
+    absent_from_test: tuple[str, ...] = Field(default=(), description="Classes without a test example.")
     majority_accuracy: float | None = Field(
         default=None, description="Validation accuracy of always naming the commonest class; None as above."
     )
@@ -172,11 +175,13 @@ def _data_sentence(data: ComparedData) -> str:
         f"Accuracy on {data.num_examples.validation} validation examples of {data.source}, "
         f"{len(data.classes)} classes (always naming the commonest: {data.majority_accuracy:.3f})."
     )
-    if data.num_duplicates_dropped or data.num_conflicts_dropped:
+    if data.num_duplicates_dropped or data.num_conflicts_dropped or data.num_empty_dropped:
         sentence += (
             f" Left out: {data.num_duplicates_dropped} examples whose text occurs twice, "
-            f"{data.num_conflicts_dropped} whose text occurs with two classes."
+            f"{data.num_conflicts_dropped} whose text occurs with two classes, {data.num_empty_dropped} without a text."
         )
+    if data.absent_from_validation:
+        sentence += f" The validation split has no example of {len(data.absent_from_validation)} of the classes."
     return sentence
 
 

@@ -4,6 +4,7 @@ plan → prepare (the data set, then each distinct backbone) → one task per ar
 Prefect sees every step as a task; what the steps do lies in the modules beside this one.
 """
 
+import time
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import cast
@@ -11,12 +12,12 @@ from typing import cast
 from prefect import flow, runtime, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
+from prefect.context import FlowRunContext
 from prefect.logging import get_run_logger
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.tasks import Task
 
 from flows.artifacts import publish_artifacts
-from flows.collect import has_result
 from flows.comparison import Comparison
 from flows.executors import Executor, WorkerFailedError
 from flows.executors.local import open_local_executor
@@ -30,14 +31,17 @@ from flows.preparation import (
     run_config,
 )
 from flows.report import write_report
+from flows.runner import end_with_runner
 from flows.settings import RunnerSettings
 from flows.status import StatusBoard
 from worker.contract.arms import Arm, BackboneSpec
 from worker.contract.config import PreparedBackbone, PreparedData
 from worker.contract.errors import ArmsFailedError, ExitCode
+from worker.contract.locks import only_run_of
 from worker.contract.plan import Plan
+from worker.contract.proof import is_done
 from worker.contract.results import ArmState
-from worker.contract.store import ResultsStore, only_run_of
+from worker.contract.store import ResultsStore
 
 MAX_TASKS_AT_ONCE = 1024
 """Threads of tasks: nearly all of them only wait for a place."""
@@ -51,8 +55,6 @@ class FlowContext:
     store: ResultsStore
     executor: Executor
     board: StatusBoard
-    fresh: bool
-    """Whether results that are in the store are made again."""
 
     def arms_with(self, spec: BackboneSpec) -> list[str]:
         """Return the arms that use a backbone."""
@@ -105,7 +107,7 @@ def run_arm_task(context: FlowContext, arm: Arm, data: PreparedData, backbone: P
     """Train the seeds of one arm whose results are not in the store yet."""
     with context.board.showing_failures([arm.slug]):
         config = run_config(context.plan, arm, data, backbone, context.executor.execution)
-        reused = [] if context.fresh else [seed for seed in config.seeds if has_result(config, seed)]
+        reused = [seed for seed in config.seeds if is_done(context.store, config, seed)]
         context.board.set_reused(arm.slug, reused)
         missing = tuple(seed for seed in config.seeds if seed not in reused)
         if not missing:
@@ -150,6 +152,7 @@ def compare_backbones(plan: Plan, settings: RunnerSettings | None = None, *, fre
         ComparisonBusyError: The same comparison is being run already.
         PlanConflictError: The store holds another experiment under this name.
     """
+    end_with_runner()
     settings = settings or RunnerSettings()
     store = ResultsStore(settings.results)
     with only_run_of(store, plan.comparison):
@@ -159,8 +162,8 @@ def compare_backbones(plan: Plan, settings: RunnerSettings | None = None, *, fre
 def _compare(plan: Plan, settings: RunnerSettings, store: ResultsStore, *, fresh: bool) -> Comparison:
     check_plan(store, plan)
     board = StatusBoard(store, plan, runtime.flow_run.id or "none")
-    executor = open_local_executor(settings, plan.comparison)
-    context = FlowContext(plan, store, executor, board, fresh)
+    executor = open_local_executor(settings, plan.comparison, fresh_since=_created_at() if fresh else None)
+    context = FlowContext(plan, store, executor, board)
     try:
         _run_arms(context)
     except BaseException:
@@ -176,6 +179,13 @@ def _compare(plan: Plan, settings: RunnerSettings, store: ResultsStore, *, fresh
             remedy=" ".join([*board.remedies(), "Then run the same command again: what is done is kept."]),
         )
     return comparison
+
+
+def _created_at() -> float:
+    """Return when this flow run came into the world: the same moment when it is retried."""
+    context = FlowRunContext.get()
+    created = context.flow_run.created if context and context.flow_run else None
+    return created.timestamp() if created else time.time()
 
 
 def _run_arms(context: FlowContext) -> None:

@@ -9,14 +9,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from flows.collect import has_result
 from flows.executors import WorkerFailedError
 from flows.executors.local import open_local_executor
 from flows.preparation import check_plan, find_backbone, find_data, run_config
 from flows.settings import RunnerSettings
 from worker.contract.arms import Arm, BackboneSpec
 from worker.contract.config import Execution, PreparedBackbone, PreparedData
+from worker.contract.patience import LOOK_PATIENCE_SECONDS
 from worker.contract.plan import Plan
+from worker.contract.proof import is_done
 from worker.contract.store import ResultsStore
 
 
@@ -39,7 +40,7 @@ def look_ahead(plan: Plan, settings: RunnerSettings) -> list[ArmOutlook]:
         PlanConflictError: The store holds another experiment under this name.
         DataError: The data set cannot be identified.
     """
-    check_plan(ResultsStore(settings.results), plan)
+    check_plan(ResultsStore(settings.results, LOOK_PATIENCE_SECONDS), plan)
     execution = Execution(results=settings.results, cache=settings.cache)
     with tempfile.TemporaryDirectory(prefix="freeze-bench-") as answers:
         executor = open_local_executor(settings.model_copy(update={"results": answers}), plan.comparison)
@@ -91,7 +92,8 @@ def _outlook(
     if data is None or found is None or isinstance(found, str):
         return ArmOutlook(arm, None, (), found if isinstance(found, str) else None)
     config = run_config(plan, arm, data, found, execution)
-    done = tuple(seed for seed in plan.seeds if has_result(config, seed))
+    store = ResultsStore(execution.results, LOOK_PATIENCE_SECONDS)
+    done = tuple(seed for seed in plan.seeds if is_done(store, config, seed))
     return ArmOutlook(arm, found, done, None)
 
 

@@ -1,6 +1,8 @@
 """Plan files: from TOML and ``--set`` to a ``Plan``, with every problem named at once."""
 
 import difflib
+import errno
+import os
 import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,11 +12,18 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from worker.contract.arms import Arm
-from worker.contract.errors import ConfigError
+from worker.contract.data_files import find_form, is_local_file, read_header
+from worker.contract.errors import ConfigError, DataError
 from worker.contract.plan import DataSpec, Plan, TrainingSettings
 
+MAX_PLAN_BYTES = 2**20
+"""More is no plan, but a file of another kind, or a device that never ends."""
+
 _TABLES: dict[str, type[BaseModel]] = {"": Plan, "data": DataSpec, "training": TrainingSettings, "arms": Arm}
-_ARM_KEYS = ("label", "backbone", "revision", "mode")
+_DATA_FILES = ("source", "validation_source", "test_source")
+"""Settings of the data that can name a file."""
+
+_ARM_KEYS = ("label", "backbone", "revision", "allow_code", "mode")
 
 
 def load_plan(path: Path, overrides: Sequence[str] = ()) -> Plan:
@@ -29,14 +38,7 @@ def load_plan(path: Path, overrides: Sequence[str] = ()) -> Plan:
     Raises:
         ConfigError: Names every problem: where, which value, what is allowed.
     """
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"There is no plan {path}.", remedy="Check the path; plans/ has examples.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"The plan {path} cannot be read: {error}.", remedy="A plan is a TOML text file.") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"The plan {path} is not TOML: {error}.", remedy="Mend this line.") from error
+    document = _read_document(path)
     for override in overrides:
         _override(document, override)
     _resolve_paths(document, path.parent)
@@ -52,13 +54,32 @@ def load_plan(path: Path, overrides: Sequence[str] = ()) -> Plan:
     return plan
 
 
+def _read_document(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(_read_bounded(path).decode("utf-8-sig"))
+    except FileNotFoundError:
+        raise ConfigError(f"There is no plan {path}.", remedy="Check the path; plans/ has examples.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"The plan {path} cannot be read: {error}.", remedy="A plan is a TOML text file.") from error
+    except (ValueError, RecursionError) as error:  # more than TOMLDecodeError: numbers too long, lists too deep
+        raise ConfigError(f"The plan {path} is not TOML: {error}.", remedy="Mend this line.") from error
+
+
+def _read_bounded(path: Path) -> bytes:
+    with path.open("rb") as file:
+        content = file.read(MAX_PLAN_BYTES + 1)
+    if len(content) > MAX_PLAN_BYTES:
+        raise OSError(errno.EFBIG, f"it is longer than {MAX_PLAN_BYTES} bytes")
+    return content
+
+
 def _override(document: dict[str, Any], override: str) -> None:
     key, separator, text = override.partition("=")
     if not separator or not key.strip():
         raise ConfigError(f"--set {override!r} is not key=value.", remedy="Write for example --set training.steps=50.")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         value = text
     *parents, last = key.strip().split(".")
     table = document
@@ -73,34 +94,59 @@ def _override(document: dict[str, Any], override: str) -> None:
 
 def _resolve_paths(document: dict[str, Any], folder: Path) -> None:
     data = document.get("data")
-    if isinstance(data, dict) and isinstance(data.get("source"), str) and _is_file(data["source"]):
-        data["source"] = _resolve(data["source"], folder)
+    if isinstance(data, dict):
+        for key in _DATA_FILES:
+            if isinstance(data.get(key), str) and is_local_file(data[key]):
+                data[key] = _resolve(data[key], folder)
     for arm in document.get("arms", []) if isinstance(document.get("arms"), list) else []:
-        if isinstance(arm, dict) and str(arm.get("backbone", "")).startswith(("./", "../", "~")):
-            arm["backbone"] = _resolve(arm["backbone"], folder)
+        holder, key = (arm, "backbone") if isinstance(arm, dict) else ({}, "")
+        if isinstance(holder.get("backbone"), dict):
+            holder, key = holder["backbone"], "source"
+        if str(holder.get(key, "")).startswith(("./", "../", "~")):
+            holder[key] = _resolve(holder[key], folder)
 
 
 def _resolve(path: str, folder: Path) -> str:
-    return str((folder / Path(path).expanduser()).resolve())
-
-
-def _is_file(source: str) -> bool:
-    return source.endswith((".csv", ".jsonl")) and "://" not in source
+    """Make a path absolute and keep its last name: a link into the hub's cache points at a name without a suffix."""
+    if "\0" in path:
+        return path  # names no file, which is said where files are looked for
+    own = os.path.expanduser(path)  # noqa: PTH111 - Path.expanduser fails where nobody has such a home
+    return os.path.abspath(folder / own)  # noqa: PTH100 - Path.absolute keeps ".."
 
 
 def _check_files(plan: Plan) -> None:
     """Refuse what is certain to fail before anything is started."""
-    if _is_file(plan.data.source) and not Path(plan.data.source).is_file():
-        raise ConfigError(
-            f"data.source: there is no file {plan.data.source}.",
-            remedy="Relative paths are read from the plan file's folder.",
-        )
+    for key in _DATA_FILES:
+        source = getattr(plan.data, key)
+        if source is not None and is_local_file(source):
+            _check_data_file(plan.data, key, Path(source))
     for arm in plan.arms:
-        if arm.backbone.kind == "folder" and not (Path(arm.backbone.source) / "config.json").is_file():
+        source = arm.backbone.source
+        if arm.backbone.kind == "gguf" and not os.path.isfile(source):  # noqa: PTH113 - as in _check_data_file
             raise ConfigError(
-                f"Arm {arm.label!r}: {arm.backbone.source} is not a folder with a config.json.",
-                remedy="Name a folder that save_pretrained wrote; relative paths are read from the plan file's folder.",
+                f"Arm {arm.label!r}: there is no file {source}.",
+                remedy="Relative paths are read from the plan file's folder.",
             )
+        if arm.backbone.kind == "folder" and not os.path.isfile(f"{source}/config.json"):  # noqa: PTH113 - as above
+            raise ConfigError(
+                f"Arm {arm.label!r}: {source} is not a folder with a config.json.",
+                remedy="Name a folder that save_pretrained wrote, or a .gguf file; relative paths are read from the "
+                "plan file's folder.",
+            )
+
+
+def _check_data_file(data: DataSpec, key: str, path: Path) -> None:
+    """Refuse a file that is not there, or whose header lacks a column."""
+    if not os.path.isfile(path):  # noqa: PTH113 - unlike Path.is_file, false for a name too long or a folder closed to us
+        raise ConfigError(
+            f"data.{key}: there is no file {path}.", remedy="Relative paths are read from the plan file's folder."
+        )
+    form = find_form(path.name)
+    if form in {"csv", "tsv"}:
+        try:
+            read_header(path, str(path), form, data.wanted_columns(is_split=key != "source"))
+        except DataError as error:
+            raise ConfigError(f"data.{key}: {error.problem}", remedy=error.remedy) from error
 
 
 def _describe(error: ValidationError) -> Iterator[str]:

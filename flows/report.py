@@ -3,6 +3,7 @@
 Everything drawn comes from the store, so a report can be made again at any time and anywhere.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -10,7 +11,8 @@ from flows.collect import collect_runs
 from flows.comparison import Comparison, build_comparison
 from flows.plot import render_comparison
 from worker.contract.config import PreparedData
-from worker.contract.errors import ResultError
+from worker.contract.errors import ArmsFailedError, ConfigError, ResultError
+from worker.contract.patience import LOOK_PATIENCE_SECONDS
 from worker.contract.plan import Plan
 from worker.contract.store import ResultsStore
 
@@ -30,24 +32,71 @@ class FoundComparison:
     plan: Plan
 
 
-def find_comparisons(path_or_url: str) -> list[FoundComparison]:
+def redraw(path_or_url: str, show: Callable[[ResultsStore, Comparison], object]) -> None:
+    """Write the report of every comparison that is found. One that cannot be read does not hide the others.
+
+    Args:
+        path_or_url: As for ``find_comparisons``.
+        show: Called with each comparison that was drawn, and the store that holds it.
+
+    Raises:
+        ConfigError: There is no comparison.
+        ResultError: None of them can be read.
+        ArmsFailedError: Some were drawn; arms of them, or other comparisons, are missing.
+        StoreError: The store cannot be read or written.
+    """
+    broken: list[ResultError] = []
+    drawn: list[Comparison] = []
+    for found in find_comparisons(path_or_url, broken.append):
+        try:
+            drawn.append(write_report(found.store, found.plan))
+        except ResultError as error:
+            broken.append(error)
+        else:
+            show(found.store, drawn[-1])
+    if not drawn and broken:
+        raise broken[0]
+    if not drawn:
+        raise ConfigError(f"There is no comparison in {path_or_url}.", remedy="Name a results store or a folder in it.")
+    gaps = [f"{gap.label}: {gap.reason}" for comparison in drawn for gap in comparison.missing]
+    missing = [f"Arms without results: {'; '.join(gaps)}"] if gaps else []
+    if missing or broken:
+        raise ArmsFailedError(
+            "\n".join([*missing, *(error.problem for error in broken)]),
+            remedy=" ".join([*(["Run their plans again."] if gaps else []), *(error.remedy for error in broken)]),
+        )
+
+
+def find_comparisons(
+    path_or_url: str, on_broken: Callable[[ResultError], object] | None = None
+) -> list[FoundComparison]:
     """Find the comparisons below a results store, or the one in a comparison's own folder.
 
     Args:
         path_or_url: Root of a results store or folder of one comparison, on disk or as an fsspec URL.
+        on_broken: Told of each that cannot be read, so that the others are found; without it the first one raises.
 
     Returns:
         The comparisons by folder name; empty if there is none.
 
     Raises:
         ResultError: A ``plan.json`` is not a plan, or lies in a folder that does not have its comparison's name.
+        StoreError: The store cannot be read.
     """
-    store = ResultsStore(path_or_url)
-    if _read_if_there(store, PurePosixPath("plan.json")) is not None:
+    store = ResultsStore(path_or_url, LOOK_PATIENCE_SECONDS)
+    if store.read(PurePosixPath("plan.json")) is not None:
         parent, folder = _split_last(path_or_url)
-        return [_open_comparison(ResultsStore(parent), folder)]
-    names = store.names(PurePosixPath("/"))  # the root itself: object stores do not know "."
-    return [_open_comparison(store, name) for name in names if _read_if_there(store, PurePosixPath(name, "plan.json"))]
+        return [_open_comparison(ResultsStore(parent, LOOK_PATIENCE_SECONDS), folder)]
+    found = []
+    for name in store.folder_names(PurePosixPath()):
+        try:
+            if store.read(PurePosixPath(name, "plan.json")) is not None:
+                found.append(_open_comparison(store, name))
+        except ResultError as error:
+            if on_broken is None:
+                raise
+            on_broken(error)
+    return found
 
 
 def write_report(store: ResultsStore, plan: Plan) -> Comparison:
@@ -78,13 +127,6 @@ def _open_comparison(store: ResultsStore, folder: str) -> FoundComparison:
         problem = f"{store.locate(path)} is not the plan of a comparison named {folder!r}."
         raise ResultError(problem, remedy="A comparison's folder has the name of its comparison: name it so again.")
     return FoundComparison(store=store, plan=plan)
-
-
-def _read_if_there(store: ResultsStore, path: PurePosixPath) -> bytes | None:
-    try:
-        return store.read(path)
-    except NotADirectoryError:  # a file that lies among the folders
-        return None
 
 
 def _split_last(path_or_url: str) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""A temporary Prefect server for a flow that runs in the command itself.
+"""The Prefect server of a command: the one that is configured, or a temporary one for a flow in the command itself.
 
 Prefect can start one too, but only when the flow starts, on a port that may be taken by then, and it outlives a flow
 that is killed. This one starts while the rest is loading, on a port that is its own, and ends with whoever started it.
@@ -29,9 +29,77 @@ START_SECONDS = 120.0
 STOP_SECONDS = 10.0
 """From SIGTERM to SIGKILL."""
 
+ANSWER_SECONDS = 10.0
+"""For a server that is configured to answer, before it counts as away."""
+
+PREFECT_DEFAULTS = {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
+    # Waits of 2, 4, 8 ... 256 s between tries: eight minutes in which Prefect's server may be away while arms train.
+    "PREFECT_CLIENT_MAX_RETRIES": "8",
+}
+"""What Prefect is told unless the environment says otherwise. Takes effect before ``prefect`` is imported."""
+
 
 class PrefectServerError(FreezeBenchError):
-    """The temporary Prefect server did not start."""
+    """The temporary Prefect server did not start, or the configured one does not answer."""
+
+
+def set_prefect_defaults(**others: str) -> None:
+    """Put ``PREFECT_DEFAULTS``, and others, into the environment of this process and its children."""
+    for name, value in (PREFECT_DEFAULTS | others).items():
+        os.environ.setdefault(name, value)
+
+
+def find_server() -> str | None:
+    """Return the API address of the Prefect server that is configured, once it has answered; None without one.
+
+    Raises:
+        PrefectServerError: It does not answer within ``ANSWER_SECONDS``, or not as Prefect does.
+    """
+    from prefect.client.orchestration import get_client  # noqa: PLC0415 - seconds to import
+    from prefect.exceptions import PrefectHTTPStatusError  # noqa: PLC0415
+    from prefect.settings import (  # noqa: PLC0415
+        PREFECT_API_REQUEST_TIMEOUT,
+        PREFECT_API_URL,
+        PREFECT_CLIENT_MAX_RETRIES,
+        get_current_settings,
+        temporary_settings,
+    )
+
+    url = get_current_settings().api.url
+    if not url:
+        return None
+    at_once = {PREFECT_API_URL: url, PREFECT_API_REQUEST_TIMEOUT: ANSWER_SECONDS, PREFECT_CLIENT_MAX_RETRIES: 0}
+    try:
+        with temporary_settings(updates=at_once), get_client(sync_client=True) as client:
+            problem = client.api_healthcheck()
+    except (RuntimeError, PrefectHTTPStatusError) as error:
+        problem = error
+    if problem is not None:
+        first_line = str(problem.__cause__ or problem).partition("\n")[0].rstrip(".")
+        raise PrefectServerError(
+            f"The Prefect server {url} cannot be used: {first_line}.",
+            remedy="Start it (`prefect server start`), or set PREFECT_API_URL to one that runs; "
+            "`prefect config view --show-sources` says where this address is from.",
+        )
+    return url
+
+
+def require_server() -> str:
+    """Return the API address of the Prefect server that is configured, once it has answered.
+
+    Raises:
+        PrefectServerError: None is configured, or it does not answer.
+    """
+    url = find_server()
+    if url is None:
+        raise PrefectServerError(
+            "No Prefect server is configured, and a deployment lives on one.",
+            remedy="Start one (`prefect server start`) and name it: "
+            "`prefect config set PREFECT_API_URL=http://127.0.0.1:4200/api`.",
+        )
+    return url
 
 
 class TemporaryServer:

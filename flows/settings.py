@@ -23,6 +23,11 @@ def default_cache() -> str:
     return os.environ.get(CACHE_ENV) or str(Path(base, "freeze-bench"))
 
 
+def absolute_location(url: str) -> str:
+    """Return a folder or an fsspec URL as every process of this machine understands it, whatever its folder is."""
+    return url if "://" in url else str(Path(url).expanduser().resolve())
+
+
 class RunnerSettings(Record):
     """How the arms of a comparison are run on this machine. Changes no curve."""
 

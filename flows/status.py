@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from flows.executors import ExecutorClosedError, WorkerFailedError
-from worker.contract.errors import ExitCode, FreezeBenchError
+from worker.contract.errors import ExitCode, FreezeBenchError, StoreError
+from worker.contract.patience import log
 from worker.contract.plan import Plan
 from worker.contract.results import ArmState, ArmStatus, Failure
 from worker.contract.store import ResultsStore, arm_folder
@@ -79,7 +80,12 @@ class StatusBoard:
             self._is_cancelled = True
         for arm, status in list(self._statuses.items()):
             if not status.state.is_final:
-                self._update(arm, {"state": ArmState.CANCELLED, "updated_at": time.time(), "ended_at": time.time()})
+                try:
+                    self._update(arm, {"state": ArmState.CANCELLED, "updated_at": time.time(), "ended_at": time.time()})
+                except StoreError as error:
+                    # What ended the flow is more important than this note of it.
+                    log.warning("%s was cancelled, which is not put down: %s", arm, error)
+                    return
 
     def _update(self, arm: str, update: dict[str, object]) -> None:
         with self._lock:

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from flows.status import read_status
 from worker.contract.arms import Arm
-from worker.contract.errors import ResultError
+from worker.contract.errors import FreezeBenchError, ResultError, StoreError
 from worker.contract.plan import Plan
 from worker.contract.results import ArmState, ArmStatus, EvalPoint, Progress
 from worker.contract.store import PROGRESS_FILE, ResultsStore, RunRecords, arm_folder
@@ -85,17 +85,27 @@ class Watch:
         store: Results store.
         plan: Whose arms are shown.
         console: Where to. A terminal gets a live table, anything else a line per change.
-        on_error: Told once if the store cannot be read.
+        on_error: Told when the store cannot be read, and when it can be again.
+        flow_run: Whose states are shown, by the id of its Prefect flow run; of any from now on if None.
     """
 
-    def __init__(self, store: ResultsStore, plan: Plan, console: Console, on_error: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        store: ResultsStore,
+        plan: Plan,
+        console: Console,
+        on_error: Callable[[str], None],
+        flow_run: str | None = None,
+    ) -> None:
         """Nothing is read before the ``with`` block."""
-        self._store = store
+        self._flow_run = flow_run
+        self._store = ResultsStore(store.url, patience_seconds=0)  # the next look is the next try
         self._plan = plan
         self._console = console
         self._on_error = on_error
         self._views = {arm.slug: ArmView(arm) for arm in plan.arms}
         self._started_at = time.time()
+        self._trouble = ""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="watch", daemon=True)
 
@@ -137,18 +147,30 @@ class Watch:
         is_last = False
         while not is_last:
             is_last = self._stop.wait(REFRESH_SECONDS)
-            try:
-                for view in self._views.values():
-                    before = view.state
+            trouble = None
+            for view in self._views.values():
+                before = view.state
+                try:
                     self._read(view)
-                    show(view, before)
-            except (OSError, ResultError) as error:
-                self._on_error(f"The results store cannot be watched: {error}")
-                return
+                except (ResultError, StoreError) as error:
+                    trouble = error
+                    if isinstance(error, StoreError):
+                        break
+                show(view, before)
+            self._tell(trouble)
+
+    def _tell(self, trouble: FreezeBenchError | None) -> None:
+        """Say once what is in the way of watching, and once that it is gone."""
+        words = f"The results store cannot be watched: {trouble}" if trouble else ""
+        if words and not self._trouble:
+            self._on_error(words)
+        elif self._trouble and not words:
+            self._on_error("The results store can be watched again.")
+        self._trouble = words
 
     def _read(self, view: ArmView) -> None:
         status = read_status(self._store, self._plan.comparison, view.arm.slug)
-        if status is None or status.updated_at < self._started_at:
+        if status is None or not self._is_news(status):
             return
         folder = arm_folder(self._plan.comparison, view.arm.slug)
         progress = self._store.read_record(folder / PROGRESS_FILE, Progress)
@@ -160,6 +182,12 @@ class Watch:
             return
         curves = [self._read_curve(view.arm.slug, seed) for seed in status.seeds]
         view.see(status, None if status.state is ArmState.REUSED else progress, curves)
+
+    def _is_news(self, status: ArmStatus) -> bool:
+        """Whether a status is of the run that is watched, and not one that an earlier run left."""
+        if self._flow_run is None:
+            return status.updated_at >= self._started_at
+        return status.flow_run == self._flow_run
 
     def _read_curve(self, arm: str, seed: int) -> list[EvalPoint]:
         """Return a curve so far; one that cannot be read is about to be made again, or named by the report."""

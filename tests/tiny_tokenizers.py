@@ -7,6 +7,8 @@
 | smollm3 | byte-level BPE, PreTrainedTokenizerFast | nothing | its eos |
 | mistral | Metaspace BPE with byte fallback, LlamaTokenizer | ``<s>`` | none |
 | gemma3 | BPE with byte fallback, GemmaTokenizer | ``<bos>`` | ``<pad>``, id 0; pads on the left |
+| bert | WordPiece, BertTokenizer | ``[CLS]``, and ends with ``[SEP]`` | ``[PAD]``, id 0 |
+| roberta | byte-level BPE, RobertaTokenizer | ``<s>``, and ends with ``</s>`` | ``<pad>``, id 1 |
 """
 
 import json
@@ -14,7 +16,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-from transformers import GemmaTokenizer, LlamaTokenizer, PreTrainedTokenizerFast, Qwen2Tokenizer
+from transformers import (
+    BertTokenizer,
+    GemmaTokenizer,
+    LlamaTokenizer,
+    PreTrainedTokenizerFast,
+    Qwen2Tokenizer,
+    RobertaTokenizer,
+)
 
 from synthetic_news import synthetic_news
 
@@ -28,7 +37,7 @@ def make_tokenizer(architecture: str) -> PreTrainedTokenizerFast:
     """Return the tokenizer of a family.
 
     Args:
-        architecture: One of qwen3, llama, mistral, smollm3, gemma3, qwen2.
+        architecture: One of qwen3, llama, mistral, smollm3, gemma3, qwen2, bert, roberta.
     """
     return _MAKERS[architecture]()
 
@@ -103,6 +112,25 @@ def _gemma() -> PreTrainedTokenizerFast:
     return GemmaTokenizer(vocab=vocabulary, merges=merges, add_bos_token=True)
 
 
+def _bert() -> PreTrainedTokenizerFast:
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))  # noqa: S106 - a token
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=VOCABULARY_SIZE,
+        special_tokens=["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"],
+        initial_alphabet=list("abcdefghijklmnopqrstuvwxyz0123456789.,"),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(synthetic_news(400, seed=0)[0], trainer)
+    return BertTokenizer(vocab=tokenizer.get_vocab(), model_max_length=512)
+
+
+def _roberta() -> PreTrainedTokenizerFast:
+    vocabulary, merges = _vocabulary(_byte_level(["<s>", "<pad>", "</s>", "<unk>", "<mask>"]))
+    return RobertaTokenizer(vocab=vocabulary, merges=merges, model_max_length=512)
+
+
 _MAKERS: dict[str, Callable[[], PreTrainedTokenizerFast]] = {
     "qwen3": _qwen,
     "llama": _llama,
@@ -110,4 +138,6 @@ _MAKERS: dict[str, Callable[[], PreTrainedTokenizerFast]] = {
     "smollm3": _smollm3,
     "gemma3": _gemma,
     "qwen2": _qwen,
+    "bert": _bert,
+    "roberta": _roberta,
 }

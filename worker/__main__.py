@@ -13,11 +13,12 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from worker.contract.config import RUN_CONFIG_ENV, TERMINATION_LOG_ENV, PrepareConfig, RunConfig, WorkerConfig
-from worker.contract.errors import ConfigError, ExitCode, FreezeBenchError
+from worker.contract.errors import ConfigError, ExitCode, FreezeBenchError, StoreError
+from worker.contract.proof import is_done
 from worker.contract.results import Failure
 from worker.contract.store import ResultsStore
 from worker.events import configure_events, log
-from worker.lifecycle import Terminated, end_on_signals, end_with_parent
+from worker.lifecycle import Terminated, end_on_signals, end_with_parent, stopping_signal
 from worker.prepare import prepare
 
 _EPILOG = f"""
@@ -57,13 +58,21 @@ def read_config(path: Path | None, environ: Mapping[str, str]) -> RunConfig | Pr
 
 
 def run(config: RunConfig) -> None:
-    """Train one arm, and record how the attempt ended whatever happens."""
+    """Train one arm, and record how the attempt ended whatever happens.
+
+    Seeds that an earlier attempt finished are left as they are.
+    """
     from worker.exporter import serve_metrics  # noqa: PLC0415 - not needed to prepare
     from worker.monitor import Monitor  # noqa: PLC0415
     from worker.recorder import RunRecorder  # noqa: PLC0415
 
-    monitor = Monitor(config)
     store = ResultsStore(config.execution.results)
+    missing = tuple(seed for seed in config.seeds if not is_done(store, config, seed))
+    log.info("seeds", missing=missing, done=[seed for seed in config.seeds if seed not in missing])
+    if not missing:
+        return
+    config = config.model_copy(update={"seeds": missing})
+    monitor = Monitor(config)
     recorders: dict[int, RunRecorder] = {}
     failure: Failure | None = None
     try:
@@ -80,22 +89,22 @@ def run(config: RunConfig) -> None:
         raise
     finally:
         for recorder in recorders.values():
-            own = None if recorder.is_finished else failure
             try:
-                recorder.end_attempt(own.exit_code if own else ExitCode.DONE, monitor.seconds_by_phase, own)
-            except OSError as error:
+                recorder.end_attempt(monitor.seconds_by_phase, failure)
+            except StoreError as error:
                 # The store is away or full. What the worker ends with is more important than its own note of it.
                 log.error("attempt not recorded", error=str(error))
 
 
 def describe_failure(error: BaseException) -> Failure:
-    """Say why a worker ends, with the exit code that stands for it."""
+    """Say why a worker ends, with the exit code that stands for it: that it was told to comes before all else."""
+    if isinstance(error, Terminated) or stopping_signal():
+        name = str(error) if isinstance(error, Terminated) else stopping_signal()
+        return Failure(
+            exit_code=ExitCode.TERMINATED, problem=f"The worker was stopped ({name}).", remedy="Start it again."
+        )
     if isinstance(error, FreezeBenchError):
         return Failure(exit_code=error.exit_code, problem=error.problem, remedy=error.remedy)
-    if isinstance(error, Terminated):
-        return Failure(
-            exit_code=ExitCode.TERMINATED, problem=f"The worker was stopped ({error}).", remedy="Start it again."
-        )
     return Failure(
         exit_code=ExitCode.ERROR,
         problem=f"{type(error).__name__}: {error}",

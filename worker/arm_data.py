@@ -11,7 +11,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from worker.backbone import load_body, load_tokenizer
+from worker.backbone import load_body, load_tokenizer, num_embeddings
+from worker.checkpoint import ArmCheckpoints
 from worker.contract.config import PreparedData, RunConfig
 from worker.contract.errors import TrainingError
 from worker.data import load_split
@@ -20,7 +21,7 @@ from worker.features import FeatureCache, FeatureOrigin, Features, extract_featu
 from worker.model import PooledBackbone, num_parameters, weights_hash
 from worker.monitor import Monitor
 from worker.splits import SPLITS, Example, Split
-from worker.tokens import TokenizedTexts, load_tokens
+from worker.tokens import TokenizedTexts, check_ids, load_tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ def load_labelled_splits(cache: Path, data: PreparedData) -> LabelledSplits:
 def load_arm_tokens(config: RunConfig, split: Split) -> TokenizedTexts:
     """Return one split's tokens for the arm's backbone."""
     cache = Path(config.execution.cache)
-    return load_tokens(
+    tokens = load_tokens(
         cache,
         config.data,
         split,
@@ -50,6 +51,8 @@ def load_arm_tokens(config: RunConfig, split: Split) -> TokenizedTexts:
         tokenizer_revision=config.backbone.revision,
         load_tokenizer=partial(load_tokenizer, cache, config.backbone),
     )
+    check_ids(tokens, num_embeddings(cache, config.backbone), config.backbone.source)
+    return tokens
 
 
 def load_arm_features(
@@ -82,12 +85,15 @@ def _make_features(
         tokens = {split: load_arm_tokens(config, split) for split in splits}
         body = load_body(Path(execution.cache), config.backbone, max_tokens)
         backbone = PooledBackbone(body, is_frozen=True).to(device)
+    checkpoints = ArmCheckpoints(config, device)
     with monitor.during("features"):
         hash_before = weights_hash(backbone)
-        values = {
-            split: extract_features(backbone, texts, execution.tokens_per_batch, device, monitor.count_examples)
-            for split, texts in tokens.items()
-        }
+        values: dict[Split, Tensor] = {}
+        for split, texts in tokens.items():
+            pieces = checkpoints.of(f"features-{split}-{hash_before[:16]}")
+            values[split] = extract_features(
+                backbone, texts, execution.tokens_per_batch, pieces, monitor.count_examples
+            )
         hash_after = weights_hash(backbone)
     if hash_after != hash_before:
         raise TrainingError(

@@ -13,9 +13,9 @@ from pydantic import ValidationError
 
 from worker.contract.config import PreparedData, SplitSizes
 from worker.contract.errors import DataError
+from worker.contract.local_files import write_file_atomically
 from worker.contract.plan import DataSpec
 from worker.contract.records import Record, canonical_json, content_hash
-from worker.contract.store import write_file_atomically
 from worker.sources import load_source, pin_source
 from worker.splits import SPLITS, Example, Split, SplitExamples, split_rows
 
@@ -23,6 +23,9 @@ AnyRecord = TypeVar("AnyRecord", bound=Record)
 
 _DATA_RECIPE = 2
 """Raised when the same source would be split otherwise than before."""
+
+_YOUNGER_KEYS = frozenset({"split_column", "validation_source", "test_source"})
+"""Of a data spec: added since ``_DATA_RECIPE`` was raised last."""
 
 
 def prepare_data(spec: DataSpec, cache: Path, *, only_look: bool = False) -> PreparedData | None:
@@ -38,24 +41,40 @@ def prepare_data(spec: DataSpec, cache: Path, *, only_look: bool = False) -> Pre
 
     Raises:
         DataError: The source cannot be read, or cannot be split as asked.
+        HubUnreachableError: The hub does not answer now.
+        SourceUnreachableError: The host of a remote file does not answer now.
     """
-    revision = pin_source(spec)
-    request = content_hash({"spec": spec.model_dump(mode="json"), "revision": revision, "recipe": _DATA_RECIPE})
+    pinned = pin_source(spec, cache, only_look=only_look)
+    if pinned is None:
+        return None
+    request = _request(spec, pinned.revision)
     answer = cache / "data" / "requests" / f"{request}.json"
     known = read_answer(answer, PreparedData)
     if known and all(_split_path(cache, known.digest, split).exists() for split in SPLITS):
         return known
     if only_look:
         return None
-    rows, classes = load_source(spec, revision, cache)
+    source = load_source(spec, pinned, cache)
     wanted = SplitSizes(train=spec.train_examples, validation=spec.validation_examples, test=spec.test_examples)
-    splits = split_rows(rows, classes, wanted, spec.split_seed)
+    splits = split_rows(source.rows, source.classes, wanted, spec.split_seed)
     contents = {split: _encode(getattr(splits, split)) for split in SPLITS}
-    prepared = _describe(spec, revision, splits, contents)
+    prepared = _describe(spec, pinned.revision, splits, contents)
+    prepared = prepared.model_copy(update={"num_empty_dropped": source.num_empty_dropped})
     for split in SPLITS:
         write_file_atomically(_split_path(cache, prepared.digest, split), contents[split])
     write_file_atomically(answer, prepared.model_dump_json(indent=2).encode())
     return prepared
+
+
+def _request(spec: DataSpec, revision: str | None) -> str:
+    """Return the name of an answer: over all that it depends on."""
+    # A key that is younger than the recipe is in it only where it is set: what was prepared before is still found.
+    document = {
+        key: value
+        for key, value in spec.model_dump(mode="json").items()
+        if key not in _YOUNGER_KEYS or value is not None
+    }
+    return content_hash({"spec": document, "revision": revision, "recipe": _DATA_RECIPE})
 
 
 def read_answer(path: Path, form: type[AnyRecord]) -> AnyRecord | None:
@@ -105,4 +124,6 @@ def _describe(
         num_duplicates_dropped=splits.num_duplicates_dropped,
         num_conflicts_dropped=splits.num_conflicts_dropped,
         majority_accuracy=splits.majority_accuracy,
+        absent_from_validation=splits.absent_classes("validation"),
+        absent_from_test=splits.absent_classes("test"),
     )

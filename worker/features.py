@@ -6,7 +6,7 @@ hash of the backbone's weights before and after the pass that made it, so that a
 Shapes: ``N`` texts, ``B`` batch, ``D`` hidden size.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -15,14 +15,17 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from worker.checkpoint import CheckpointFolder
 from worker.contract.config import RunConfig
+from worker.contract.local_files import write_file_atomically
 from worker.contract.records import content_hash
-from worker.contract.store import write_file_atomically
 from worker.device import device_name, package_versions
+from worker.events import log
+from worker.lifecycle import uninterrupted
 from worker.model import PooledBackbone
 from worker.tokens import TokenizedTexts, batches_by_length
 
-_FEATURES_RECIPE = {"version": 1, "pooling": "mean", "layer": "last", "dtype": "float32"}
+_FEATURES_RECIPE = {"version": 2, "pooling": "mean", "layer": "last", "dtype": "float32"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,29 +113,54 @@ def extract_features(
     backbone: PooledBackbone,
     texts: TokenizedTexts,
     tokens_per_batch: int,
-    device: torch.device,
+    pieces: CheckpointFolder,
     report: Callable[[int], None],
 ) -> Tensor:
-    """Pass every text through the backbone once.
+    """Pass every text through the backbone once, going on from the pieces that an earlier attempt left.
 
     Args:
-        backbone: On ``device``, in evaluation mode.
+        backbone: In evaluation mode.
         texts: Any lengths; they are batched by length.
         tokens_per_batch: Padded tokens per batch at most.
-        device: Where the backbone is.
+        pieces: Features of batches so far. The last one is left at the end, whatever ends the pass.
         report: Told the number of texts after each batch.
 
     Returns:
         ``features_ND`` in fp32 on the CPU, in the order of ``texts``.
     """
+    batches = batches_by_length(texts, tokens_per_batch)
+    device = next(backbone.parameters()).device
+    pooled = _read_pieces(pieces)
+    num_kept = len(pooled)
+    if pooled:
+        log.info("features resumed", num_batches=len(pooled), of=len(batches))
+    try:
+        with torch.inference_mode():
+            for batch in batches[len(pooled) :]:
+                values_BD = backbone(batch.ids_BT.to(device), batch.mask_BT.to(device)).cpu()
+                with uninterrupted():
+                    pooled.append(values_BD)
+                report(len(batch.rows))
+                if pieces.is_due():
+                    num_kept = _write_piece(pieces, pooled, num_kept)
+    finally:
+        _write_piece(pieces, pooled, num_kept)
+    features_ND = torch.empty(len(texts), pooled[0].shape[1])
+    features_ND[torch.cat([batch.rows for batch in batches])] = torch.cat(pooled)
+    return features_ND
+
+
+def _write_piece(pieces: CheckpointFolder, pooled: Sequence[Tensor], num_kept: int) -> int:
+    """Keep the batches that are in no piece yet, and return how many are kept now."""
+    if len(pooled) > num_kept:
+        pieces.append(num_kept, len(pooled), {"first": num_kept, "pooled": list(pooled[num_kept:])})
+    return len(pooled)
+
+
+def _read_pieces(pieces: CheckpointFolder) -> list[Tensor]:
+    """Return the features of the first batches, as far as the pieces follow on each other."""
     pooled: list[Tensor] = []
-    rows: list[Tensor] = []
-    with torch.inference_mode():
-        for batch in batches_by_length(texts, tokens_per_batch):
-            pooled.append(backbone(batch.ids_BT.to(device), batch.mask_BT.to(device)).cpu())
-            rows.append(batch.rows)
-            report(len(batch.rows))
-    values = torch.cat(pooled)
-    features_ND = torch.empty_like(values)
-    features_ND[torch.cat(rows)] = values
-    return features_ND.clone()
+    for piece in pieces.read_pieces():
+        if piece["first"] == len(pooled):
+            pooled.extend(piece["pooled"])
+    return pooled

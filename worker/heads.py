@@ -5,6 +5,7 @@ Shapes: ``R`` heads, ``B`` batch, ``N`` examples, ``D`` features, ``C`` classes.
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -76,3 +77,17 @@ class HeadStack:
                 denominator = square.sqrt() / math.sqrt(correction2) + EPSILON
                 updated = value * (1 - lr_R11 * decay) - lr_R11 / correction1 * (mean / denominator)
                 value.copy_(torch.where(is_finite_R11, updated, value))
+
+    def state(self) -> dict[str, Any]:
+        """Return weights, moments and the number of updates, as a checkpoint holds them."""
+        return {"values": self._detached(), "num_updates": self._num_updates}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Become what ``state`` was taken of."""
+        for kept, value in zip(self._detached(), state["values"], strict=True):
+            kept.copy_(value)
+        self._num_updates = state["num_updates"]
+
+    def _detached(self) -> list[Tensor]:
+        """Return every tensor that an update changes, without its graph."""
+        return [value.detach() for value in self._values] + [moment for pair in self._moments for moment in pair]

@@ -1,13 +1,15 @@
 """How a worker ends when it is told to, or when whoever started it is gone.
 
-SIGTERM and SIGINT raise ``Terminated`` in the main thread, so that what is open is closed and the attempt is recorded;
-a timer ends the process if that takes too long. A parent that shares a pipe as standard input and dies, even by
-SIGKILL, closes it, and the worker stops the same way within two seconds.
+SIGTERM and SIGINT raise ``Terminated`` in the main thread, so that what is open is closed, a checkpoint is written and
+the attempt is recorded; a timer ends the process if that takes too long. A parent that shares a pipe as standard input
+and dies, even by SIGKILL, closes it, and the worker stops the same way within two seconds.
 """
 
 import os
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 from worker.contract.config import PARENT_PIPE_ENV
@@ -27,10 +29,52 @@ class Terminated(BaseException):
     """The worker was told to stop. Not an ``Exception``: no handler of errors may take it for one."""
 
 
+class _Ending:
+    """Whether a signal may interrupt now, and how long the worker may take after one."""
+
+    def __init__(self) -> None:
+        self.seconds = TERMINATION_SECONDS
+        self.num_holds = 0
+        self.waiting: str | None = None
+        self.told: str | None = None
+
+
+_ending = _Ending()
+
+
 def end_on_signals() -> None:
     """Raise ``Terminated`` in the main thread on SIGTERM or SIGINT; later signals are ignored while that is handled."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _raise_terminated)
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Let a signal wait until the block has ended: what changes together is changed together.
+
+    Only for the main thread, where signals are handled, and for what takes a moment.
+    """
+    _ending.num_holds += 1
+    try:
+        yield
+    finally:
+        _ending.num_holds -= 1
+        if _ending.waiting and not _ending.num_holds:
+            name, _ending.waiting = _ending.waiting, None
+            raise Terminated(name)
+
+
+def stopping_signal() -> str | None:
+    """Return the name of the signal that the worker is ending after; None if it was not told to.
+
+    Libraries may turn ``Terminated`` into an error of their own.
+    """
+    return _ending.told
+
+
+def allow_termination_seconds(seconds: float) -> None:
+    """Give the worker longer than usual between a signal and its forced end: a large checkpoint takes its time."""
+    _ending.seconds = max(TERMINATION_SECONDS, seconds)
 
 
 def end_with_parent() -> None:
@@ -42,8 +86,12 @@ def end_with_parent() -> None:
 def _raise_terminated(number: int, _frame: FrameType | None) -> None:
     for other in (signal.SIGTERM, signal.SIGINT):
         signal.signal(other, signal.SIG_IGN)
-    force_exit_after(TERMINATION_SECONDS)
-    raise Terminated(signal.Signals(number).name)
+    force_exit_after(_ending.seconds)
+    _ending.told = name = signal.Signals(number).name
+    if _ending.num_holds:
+        _ending.waiting = name
+        return
+    raise Terminated(name)
 
 
 def _wait_for_parent() -> None:

@@ -10,13 +10,14 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from worker.checkpoint import State
 from worker.contract.plan import TrainingSettings
 from worker.evaluate import Evaluation, evaluate_logits
 from worker.model import TextClassifier
 from worker.schedule import batch_rows, lr_factor, parameter_groups, set_learning_rates
 from worker.splits import Split
 from worker.tokens import TokenizedTexts, batches_by_length, pad
-from worker.trainer import BatchScore, RunKey
+from worker.traces import BatchScore, RunKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +74,17 @@ class LiveTrainer:
             for split in ("validation", "test")
         }
         self._best: dict[str, Tensor] = {}
+        self._tried = (0, True)
         torch.manual_seed(key.seed)
+        self._randomness = _read_randomness()
 
-    def train_step(self, step: int) -> list[BatchScore]:
-        """Make update number ``step`` (from 1), unless the loss is not finite.
+    def try_batch(self, step: int) -> list[BatchScore]:
+        """Find loss and gradients of the batch of update number ``step`` (from 1).
 
         Returns:
             Loss and accuracy on the batch, before the update.
         """
+        _set_randomness(self._randomness)
         self._model.train()
         batch = pad(self._texts["train"], self._rows[step - 1].tolist())
         target_B = self._targets["train"][batch.rows.to(self._accelerator.device)]
@@ -91,9 +95,16 @@ class LiveTrainer:
             self._optimizer.zero_grad()
             self._accelerator.backward(loss)
             self._accelerator.clip_grad_norm_(self._model.parameters(), self._settings.max_grad_norm)
+        self._tried = (step, score.is_finite)
+        return [score]
+
+    def update(self) -> None:
+        """Make the update of the batch tried last, unless its loss is not finite."""
+        step, is_finite = self._tried
+        if is_finite:
             set_learning_rates(self._optimizer, lr_factor(step, self._settings))
             self._optimizer.step()
-        return [score]
+        self._randomness = _read_randomness()
 
     def evaluate(self, split: Split) -> list[Evaluation]:
         """Score the model on a whole split, without dropout."""
@@ -117,3 +128,36 @@ class LiveTrainer:
         """Score the model on a whole split with the weights remembered, which replace the present ones."""
         self._model.load_state_dict(self._best)
         return self.evaluate(split)
+
+    def state(self) -> State:
+        """Return model, optimizer, best weights and the generators' state, as they were after the last update."""
+        return {
+            "model": self._model.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "best": self._best,
+            "randomness": self._randomness,
+        }
+
+    def load_state(self, state: State) -> None:
+        """Become what ``state`` was taken of."""
+        self._model.load_state_dict(state["model"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._best = {name: value.clone() for name, value in state["best"].items()}
+        self._randomness = state["randomness"]
+
+    @property
+    def num_state_bytes(self) -> int:
+        """Size of ``state`` once training goes on: weights, AdamW's two moments, and the best weights."""
+        return 4 * sum(value.numel() * value.element_size() for value in self._model.parameters())
+
+
+def _read_randomness() -> list[Tensor]:
+    """Return the state of the generators that dropout draws from: the CPU's, then each GPU's."""
+    gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    return [torch.get_rng_state(), *gpus]
+
+
+def _set_randomness(states: Sequence[Tensor]) -> None:
+    torch.set_rng_state(states[0])
+    if states[1:]:
+        torch.cuda.set_rng_state_all(states[1:])

@@ -10,6 +10,8 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
+from worker.contract.errors import BackboneError
+
 HEAD_INIT_STD = 0.01
 """Standard deviation of the head's first weights: small, so that step 0 is a guess with a loss near log(C).
 
@@ -58,8 +60,22 @@ class PooledBackbone(nn.Module):
         return super().train(mode and not self.is_frozen)
 
     def forward(self, ids_BT: Tensor, mask_BT: Tensor) -> Tensor:
-        """Return ``pooled_BD``."""
-        return pool_mean(self.body(input_ids=ids_BT, attention_mask=mask_BT).last_hidden_state, mask_BT)
+        """Return ``pooled_BD``.
+
+        The body gets each text from its first column on: most count a token's position by its column, padding or not.
+
+        Raises:
+            BackboneError: The body has no last hidden states, as code that comes with a model may be.
+        """
+        order_BT = mask_BT.argsort(dim=1, descending=True, stable=True)
+        ids_BT, mask_BT = ids_BT.gather(1, order_BT), mask_BT.gather(1, order_BT)
+        hidden_BTD = getattr(self.body(input_ids=ids_BT, attention_mask=mask_BT), "last_hidden_state", None)
+        if hidden_BTD is None:
+            raise BackboneError(
+                f"{type(self.body).__name__} gives no last_hidden_state to average over a text's tokens.",
+                remedy="Use a backbone whose AutoModel class returns it, as those of transformers do.",
+            )
+        return pool_mean(hidden_BTD, mask_BT)
 
 
 class Standardise(nn.Module):

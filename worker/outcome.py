@@ -9,7 +9,7 @@ from worker.arm_data import LabelledSplits
 from worker.contract.config import RunConfig
 from worker.contract.results import BackboneProof, Prediction, RunResult, Score
 from worker.contract.store import encode_rows
-from worker.trainer import Evaluations, Moment, RunTrace
+from worker.traces import Evaluations, Moment, RunTrace
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from worker.contract.config import RunConfig
+from worker.contract.errors import ExitCode
 from worker.contract.results import Attempt, EvalPoint, Failure, Prediction, Progress, RunResult
 from worker.contract.store import PROGRESS_FILE, ResultsStore, RunRecords, arm_folder
 from worker.events import log
@@ -28,9 +29,8 @@ class RunRecorder:
         self._flush_seconds = config.execution.flush_seconds
         self._flushed_at = time.monotonic()
         self._is_older_away = False
-        self.is_finished = False
         store.write_record(self._records.config, config.model_copy(update={"seeds": (seed,)}))
-        self._earlier = self._records.read_attempts()
+        self._earlier = self._records.recover_attempts()
         self._attempt = Attempt(number=len(self._earlier) + 1, started_at=_now(), host=socket.gethostname())
         self._write_attempts()
 
@@ -43,20 +43,27 @@ class RunRecorder:
             self._flushed_at = now
             log.info("progress", seed=seed, step=points[-1].step, validation_accuracy=points[-1].validation_accuracy)
 
+    def put_down_resumption(self, step: int) -> None:
+        """Put down that this attempt went on from a checkpoint; of several, the first counts."""
+        if self._attempt.resumed_at_step is None:
+            self._attempt = self._attempt.model_copy(update={"resumed_at_step": step})
+            self._write_attempts()
+
     def finish(self, points: Sequence[EvalPoint], predictions: Sequence[Prediction], result: RunResult) -> None:
         """Write curve and predictions, then the result that names their hashes."""
         self._take_older_away()
         self._store.write_rows(self._records.curve, points)
         self._store.write_rows(self._records.predictions, predictions)
         self._store.write_record(self._records.result, result)
-        self.is_finished = True
 
-    def end_attempt(self, exit_code: int, seconds_by_phase: dict[str, float], failure: Failure | None) -> None:
-        """Put down how the attempt ended."""
+    def end_attempt(self, seconds_by_phase: dict[str, float], failure: Failure | None = None) -> None:
+        """Put down how the attempt ended: with a result, or with a failure. Only the first end counts."""
+        if self._attempt.ended_at is not None:
+            return
         self._attempt = self._attempt.model_copy(
             update={
                 "ended_at": _now(),
-                "exit_code": exit_code,
+                "exit_code": failure.exit_code if failure else ExitCode.DONE,
                 "problem": failure.problem if failure else None,
                 "remedy": failure.remedy if failure else None,
                 "seconds_by_phase": seconds_by_phase,
@@ -79,13 +86,18 @@ class ProgressRecorder:
     """Writes how far the whole worker is, for whoever watches."""
 
     def __init__(self, store: ResultsStore, config: RunConfig, num_planned: int) -> None:
-        """Nothing is written before the first update."""
+        """Nothing is written yet."""
         self._store = store
         self._path = arm_folder(config.comparison, config.arm.slug) / PROGRESS_FILE
         self._flush_seconds = config.execution.flush_seconds
         self._progress = Progress(
             started_at=time.time(), updated_at=time.time(), num_updates=0, num_planned=num_planned
         )
+
+    def announce_stop_seconds(self, seconds: float) -> None:
+        """Say how long this worker may take to end when it is told to."""
+        self._progress = self._progress.model_copy(update={"stop_seconds": seconds})
+        self._store.write_record(self._path, self._progress)
 
     def flush(self, num_updates: int) -> None:
         """Write the number of updates, unless that was done a moment ago and more are to come."""

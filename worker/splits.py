@@ -7,13 +7,23 @@ from dataclasses import dataclass
 from typing import Literal
 
 from worker.contract.config import SplitSizes
-from worker.contract.errors import DataError
+from worker.supply import Supply, num_drawn
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
-MAX_HELD_OUT_SHARE = 5
-"""A held-out split that is drawn takes at most one in five of the examples it is drawn from."""
+SPLIT_NAMES: dict[str, Split] = {
+    "train": "train",
+    "training": "train",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "dev": "validation",
+    "development": "validation",
+    "test": "test",
+    "testing": "test",
+}
+"""What a column of splits may say, in any case of letters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +60,11 @@ class SplitExamples:
         """Examples in each split."""
         return SplitSizes(train=len(self.train), validation=len(self.validation), test=len(self.test))
 
+    def absent_classes(self, split: Split) -> tuple[str, ...]:
+        """Return the classes without an example in a split; none in train, nor in a split that was drawn."""
+        found = {example.target for example in getattr(self, split)}
+        return tuple(name for target, name in enumerate(self.classes) if target not in found)
+
     @property
     def majority_accuracy(self) -> float:
         """Validation accuracy of always naming the train split's commonest class."""
@@ -60,7 +75,7 @@ class SplitExamples:
 def split_rows(rows: Iterable[SourceRow], classes: Sequence[str], wanted: SplitSizes, seed: int) -> SplitExamples:
     """Drop repeated texts, then hold out validation and test, then fix the train subset.
 
-    A split that the source publishes is kept as such; one that it lacks is drawn from the rest.
+    A split that the source gives is kept as such; one that it lacks is drawn from the rest.
 
     Args:
         rows: In any order; the order does not change the result.
@@ -69,11 +84,13 @@ def split_rows(rows: Iterable[SourceRow], classes: Sequence[str], wanted: SplitS
         seed: Chooses which examples are drawn.
 
     Raises:
-        DataError: Fewer than two classes, or too few examples for three splits that hold every class.
+        DataError: Fewer than two classes, or too few examples for three splits.
     """
     by_text: dict[str, list[SourceRow]] = defaultdict(list)
+    given: set[Split | None] = set()
     for row in rows:
         by_text[row.text].append(row)
+        given.add(row.split)
     kept, num_duplicates, num_conflicts = _one_row_per_text(by_text.values())
     index = {name: target for target, name in enumerate(classes)}
     pools: dict[Split | None, list[Example]] = defaultdict(list)
@@ -81,14 +98,17 @@ def split_rows(rows: Iterable[SourceRow], classes: Sequence[str], wanted: SplitS
         pools[row.split].append(Example(row.text, index[row.class_name]))
     rest = pools["train"] + pools[None]
     rest.sort(key=lambda example: _draw_key(example.text, seed))
-    test, rest = _hold_out(pools["test"], rest, wanted.test)
-    validation, rest = _hold_out(pools["validation"], rest, wanted.validation)
+    held_out = {split: pools[split] for split in SPLITS[1:] if split in given}
+    counts: dict[str, Counter[int]] = {
+        split: Counter(example.target for example in pool) for split, pool in held_out.items()
+    }
+    Supply(classes, Counter(example.target for example in rest), counts).check(wanted)
+    test, rest = _hold_out(held_out.get("test"), rest, wanted.test)
+    validation, rest = _hold_out(held_out.get("validation"), rest, wanted.validation)
     train, _ = take_stratified(rest, min(wanted.train, len(rest)))
-    splits = SplitExamples(
+    return SplitExamples(
         tuple(classes), tuple(train), tuple(validation), tuple(test), len(rest), num_duplicates, num_conflicts
     )
-    _check_classes(splits)
-    return splits
 
 
 def take_stratified(pool: Sequence[Example], count: int) -> tuple[list[Example], list[Example]]:
@@ -134,29 +154,11 @@ def _one_row_per_text(groups: Iterable[list[SourceRow]]) -> tuple[list[SourceRow
     return kept, num_duplicates, num_conflicts
 
 
-def _hold_out(published: list[Example], rest: list[Example], count: int) -> tuple[list[Example], list[Example]]:
-    if published:
-        return take_stratified(published, min(count, len(published)))[0], rest
-    if not rest:
-        return [], []
-    return take_stratified(rest, min(count, len(rest) // MAX_HELD_OUT_SHARE))
+def _hold_out(given: list[Example] | None, rest: list[Example], wanted: int) -> tuple[list[Example], list[Example]]:
+    if given is not None:
+        return take_stratified(given, min(wanted, len(given)))[0], rest
+    return take_stratified(rest, num_drawn(len(rest), wanted))
 
 
 def _draw_key(text: str, seed: int) -> bytes:
     return hashlib.sha256(f"{seed}\0{text}".encode()).digest()
-
-
-def _check_classes(splits: SplitExamples) -> None:
-    if len(splits.classes) < 2:  # noqa: PLR2004 - telling one class from none is no task
-        raise DataError(
-            f"The data set has {len(splits.classes)} class(es) ({', '.join(splits.classes)}).",
-            remedy="Name the column that holds at least two classes as data.target_column.",
-        )
-    for split in SPLITS:
-        found = {example.target for example in getattr(splits, split)}
-        absent = [name for target, name in enumerate(splits.classes) if target not in found]
-        if absent:
-            raise DataError(
-                f"The {split} split has no example of {', '.join(map(repr, absent[:5]))}.",
-                remedy="Give more examples of these classes (ten of each will do), or leave the classes out.",
-            )

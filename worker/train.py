@@ -1,7 +1,6 @@
 """One arm, all its seeds: from a run config to results in the store."""
 
 from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -9,6 +8,7 @@ from accelerate import Accelerator
 
 from worker.arm_data import LabelledSplits, load_arm_features, load_arm_tokens, load_labelled_splits
 from worker.backbone import load_body
+from worker.checkpoint import ArmCheckpoints
 from worker.contract.arms import Mode
 from worker.contract.config import RunConfig
 from worker.contract.errors import NonFiniteLossError, OutOfDeviceMemoryError
@@ -21,10 +21,12 @@ from worker.frozen import FrozenTrainer
 from worker.live import LiveSplits, LiveTrainer
 from worker.model import PooledBackbone, Standardise, TextClassifier, new_head, num_parameters, weights_hash
 from worker.monitor import Monitor, peak_memory_bytes
+from worker.observer import ArmObserver
 from worker.outcome import SeedOutcome, Surroundings, describe_run, predictions
-from worker.recorder import ProgressRecorder, RunRecorder, image_digest
-from worker.splits import SPLITS
-from worker.trainer import RunKey, RunTrace, choose, leader, score_best_steps, train_runs
+from worker.recorder import RunRecorder, image_digest
+from worker.splits import SPLITS, Split
+from worker.traces import RunKey, RunTrace, choose
+from worker.trainer import score_best_steps, train_runs
 
 
 class ArmTraining:
@@ -41,15 +43,13 @@ class ArmTraining:
         self, config: RunConfig, monitor: Monitor, recorders: dict[int, RunRecorder], store: ResultsStore
     ) -> None:
         """Take the device and read the data set's splits."""
-        training = config.training
-        num_candidates = len(training.head_lr) * max(1, len(training.backbone_lr))
         self.config = config
-        self.progress = ProgressRecorder(store, config, len(config.seeds) * num_candidates * training.steps)
-        self.num_updates = 0
         self.monitor = monitor
         self.recorders = recorders
         self.cache = Path(config.execution.cache)
         self.accelerator: Accelerator = open_accelerator(config.execution)
+        self.observer = ArmObserver(config, monitor, recorders, store)
+        self.checkpoints = ArmCheckpoints(config, self.accelerator.device)
         self.labelled: LabelledSplits = load_labelled_splits(self.cache, config.data)
 
     def train(self) -> None:
@@ -70,13 +70,14 @@ class ArmTraining:
                 f"{self.config.arm.label} does not fit the device at {peak_memory_bytes() / 2**30:.1f} GiB: {error}.",
                 remedy="Lower training.batch_size, training.max_tokens or tokens_per_batch, or take a larger device.",
             ) from error
+        self.checkpoints.delete()
         if diverged:
             raise _non_finite(diverged[0])
 
     def _train_frozen(self) -> Iterator[SeedOutcome]:
         """Train the heads of all seeds and candidates side by side on the same features."""
         config, device = self.config, self.accelerator.device
-        features = load_arm_features(config, SPLITS, device, self.monitor)
+        features = self._load_features(SPLITS)
         with self.monitor.during("training"):
             standardise = Standardise(features["train"].values_ND)
             trainer = FrozenTrainer(
@@ -86,7 +87,8 @@ class ArmTraining:
                 len(config.data.classes),
                 config.training,
             )
-            traces = train_runs(trainer, config.training, self._observe)
+            checkpoints = self.checkpoints.of("heads-" + "-".join(map(str, config.seeds)))
+            traces = train_runs(trainer, config.training, self.observer.of_training(), checkpoints)
             score_best_steps(trainer, traces)
         origin = features["train"].origin
         proof = BackboneProof(
@@ -103,7 +105,7 @@ class ArmTraining:
     def _train_live(self) -> Iterator[SeedOutcome]:
         """Train every candidate of every seed from the pretrained weights, one after the other."""
         training = self.config.training
-        features = load_arm_features(self.config, ("train",), self.accelerator.device, self.monitor)["train"]
+        features = self._load_features(("train",))["train"]
         tokens = {split: load_arm_tokens(self.config, split) for split in SPLITS}
         num_truncated = sum(texts.num_truncated for texts in tokens.values())
         splits = LiveSplits(tokens, self.labelled.targets, self.config.execution.tokens_per_batch)
@@ -111,17 +113,27 @@ class ArmTraining:
             traces: list[RunTrace] = []
             proofs: list[BackboneProof] = []
             for key in (RunKey(seed, head, backbone) for backbone in training.backbone_lr for head in training.head_lr):
-                trace, proof = self._train_live_candidate(key, splits, features, traces)
+                trace, proof = self._finished_candidate(key) or self._train_candidate(key, splits, features, traces)
+                self.observer.end_training(num_runs=1)
                 traces.append(trace)
                 proofs.append(proof)
             chosen = choose(traces)
             proof = proofs[traces.index(chosen) if chosen else 0]
             yield SeedOutcome(seed, tuple(traces), proof, num_truncated, splits.tokens_per_batch)
 
-    def _train_live_candidate(
+    def _finished_candidate(self, key: RunKey) -> tuple[RunTrace, BackboneProof] | None:
+        """Return what an earlier attempt made of a candidate, if it came to its end."""
+        saved = self.checkpoints.of(f"{_name(key)}-done").read_newest()
+        if saved is None:
+            return None
+        log.info("candidate was done", step=self.config.training.steps, **key._asdict())
+        self.recorders[key.seed].put_down_resumption(self.config.training.steps)
+        return RunTrace.from_state(saved["trace"]), BackboneProof.model_validate(saved["proof"])
+
+    def _train_candidate(
         self, key: RunKey, splits: LiveSplits, features: Features, earlier: Sequence[RunTrace]
     ) -> tuple[RunTrace, BackboneProof]:
-        config = self.config
+        config, checkpoints = self.config, self.checkpoints.of(_name(key))
         with self.monitor.during("loading"):
             backbone = PooledBackbone(
                 load_body(self.cache, config.backbone, config.training.max_tokens), is_frozen=False
@@ -130,30 +142,25 @@ class ArmTraining:
             head = new_head(features.values_ND.shape[1], len(config.data.classes), key.seed)
             model = TextClassifier(backbone, Standardise(features.values_ND), head)
             trainer = LiveTrainer(key, model, splits, config.training, self.accelerator)
+            self.observer.announce_stop(checkpoints.measure_writing(trainer.num_state_bytes))
         with self.monitor.during("training"):
-            traces = train_runs(trainer, config.training, partial(self._observe, earlier=earlier))
+            (trace,) = train_runs(trainer, config.training, self.observer.of_training(earlier), checkpoints)
             hash_after = weights_hash(backbone)
-            score_best_steps(trainer, traces)
+            score_best_steps(trainer, [trace])
         self.accelerator.free_memory()
-        return traces[0], BackboneProof(
+        proof = BackboneProof(
             weights_hash_before=hash_before,
             weights_hash_after=hash_after,
             num_parameters=num_parameters(backbone),
             num_trained_parameters=num_parameters(model),
         )
+        done = {"trace": trace.state(), "proof": proof.model_dump()}
+        self.checkpoints.of(f"{_name(key)}-done").write(config.training.steps, done)
+        checkpoints.delete()
+        return trace, proof
 
-    def _observe(self, step: int, traces: Sequence[RunTrace], earlier: Sequence[RunTrace] = ()) -> None:
-        """Show and write the leading candidate's curve of every seed."""
-        training = self.config.training
-        scored = self.config.data.num_examples.validation if training.is_eval_step(step) else 0
-        self.monitor.count_examples((scored + (training.batch_size if step else 0)) * len(traces))
-        self.num_updates += len(traces) if step else 0
-        self.progress.flush(self.num_updates)
-        for seed in {trace.key.seed for trace in traces}:
-            of_seed = [trace for trace in traces if trace.key.seed == seed]
-            points = leader([*earlier, *of_seed]).points
-            self.monitor.show(seed, step, points, num_updates=len(of_seed) if step else 0)
-            self.recorders[seed].flush_curve(seed, points)
+    def _load_features(self, splits: Sequence[Split]) -> dict[Split, Features]:
+        return load_arm_features(self.config, splits, self.accelerator.device, self.monitor)
 
     def _finish(self, outcome: SeedOutcome) -> bool:
         """Write one seed's predictions and result.
@@ -171,10 +178,15 @@ class ArmTraining:
             rows = predictions(chosen, self.labelled)
             result = describe_run(self.config, outcome, chosen, rows, surroundings)
             self.recorders[outcome.seed].finish(chosen.points, rows, result)
+        self.recorders[outcome.seed].end_attempt(self.monitor.seconds_by_phase)
         self.monitor.show(outcome.seed, self.config.training.steps, chosen.points, num_updates=0)
         self.monitor.runs[outcome.seed].is_complete = True
         log.info("finished", seed=outcome.seed, last=result.last.accuracy, best=result.best.accuracy)
         return True
+
+
+def _name(key: RunKey) -> str:
+    return f"seed-{key.seed}-head-{key.head_lr}-backbone-{key.backbone_lr}"
 
 
 def _non_finite(outcome: SeedOutcome) -> NonFiniteLossError:

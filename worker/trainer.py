@@ -1,38 +1,18 @@
-"""The loop that every arm goes through: evaluate if due, stop if last, update, record."""
+"""The loop that every arm goes through: evaluate if due, record, stop if last, update. It can be left and resumed."""
 
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Protocol
+from typing import Protocol
 
+from worker.checkpoint import CheckpointFolder, State
+from worker.contract.errors import FreezeBenchError
 from worker.contract.plan import TrainingSettings
-from worker.contract.results import Candidate, EvalPoint
 from worker.evaluate import Evaluation
+from worker.lifecycle import Terminated, uninterrupted
 from worker.splits import Split
+from worker.traces import BatchScore, Moment, RunKey, RunTrace, TrainingState
 
-Moment = Literal["start", "best", "last"]
-Evaluations = dict[Moment, tuple[int, Evaluation]]
-"""Step and evaluation at the moments that a result names."""
-
-
-class RunKey(NamedTuple):
-    """One training: a seed and a pair of peak learning rates."""
-
-    seed: int
-    head_lr: float
-    backbone_lr: float | None
-
-
-class BatchScore(NamedTuple):
-    """A train batch as an update found it."""
-
-    loss: float
-    accuracy: float
-
-    @property
-    def is_finite(self) -> bool:
-        """Whether the update could be made."""
-        return math.isfinite(self.loss)
+Observer = Callable[[int, Sequence[RunTrace]], None]
+"""Told of every step: its number, and all traces."""
 
 
 class Trainer(Protocol):
@@ -42,8 +22,11 @@ class Trainer(Protocol):
     def keys(self) -> tuple[RunKey, ...]:
         """The runs, in the order of every list that the methods return."""
 
-    def train_step(self, step: int) -> list[BatchScore]:
-        """Make update number ``step`` (from 1) of every run."""
+    def try_batch(self, step: int) -> list[BatchScore]:
+        """Score the batch of update number ``step`` (from 1) and find its gradients. Changes nothing that stays."""
+
+    def update(self) -> None:
+        """Make the update of the batch that was tried last, in every run whose loss is finite."""
 
     def evaluate(self, split: Split) -> list[Evaluation]:
         """Score every run on a whole split."""
@@ -54,34 +37,17 @@ class Trainer(Protocol):
     def evaluate_best(self, split: Split) -> list[Evaluation]:
         """Score every run on a whole split with the weights remembered. The last call of a trainer."""
 
+    def state(self) -> State:
+        """Return everything that later updates depend on, as it was after the last update."""
 
-@dataclass(slots=True)
-class RunTrace:
-    """What one run has shown so far."""
-
-    key: RunKey
-    points: list[EvalPoint] = field(default_factory=list)
-    diverged_at_step: int | None = None
-    validation: Evaluations = field(default_factory=dict)
-    test: Evaluations = field(default_factory=dict)
-    """At the best validation step and at the last: scored, never chosen by."""
-
-    def candidate(self) -> Candidate:
-        """Return the run's learning rates and how far they came."""
-        has_ended = self.diverged_at_step is None and "last" in self.validation
-        step, last = self.validation["last"] if has_ended else (0, None)
-        return Candidate(
-            head_lr=self.key.head_lr,
-            backbone_lr=self.key.backbone_lr,
-            last=last.score(step) if last else None,
-            diverged_at_step=self.diverged_at_step,
-        )
+    def load_state(self, state: State) -> None:
+        """Become what ``state`` was taken of."""
 
 
 def train_runs(
-    trainer: Trainer, settings: TrainingSettings, observe: Callable[[int, Sequence[RunTrace]], None]
+    trainer: Trainer, settings: TrainingSettings, observe: Observer, checkpoints: CheckpointFolder
 ) -> list[RunTrace]:
-    """Train every run of a trainer from step 0 to the last.
+    """Train every run of a trainer to the last step, from step 0 or from where its newest checkpoint was.
 
     A run whose loss becomes infinite or undefined stops there; the others go on. The test split is scored after the
     last step; ``score_best_steps`` adds the best one.
@@ -89,26 +55,37 @@ def train_runs(
     Args:
         trainer: Holds models and data.
         settings: Steps, and when to evaluate.
-        observe: Called after every step with its number and all traces.
+        observe: Called after every step; after a resumption first with the step that was the last.
+        checkpoints: Of this training. One is also left when the worker is told to stop, or its store is lost.
 
     Returns:
         One trace per key, in their order.
     """
-    traces = [RunTrace(key) for key in trainer.keys]
-    batch_scores: list[BatchScore] | None = None
-    for step in range(settings.steps + 1):
-        evaluations = trainer.evaluate("validation") if settings.is_eval_step(step) else None
-        if improved := _record(traces, step, evaluations, batch_scores):
-            trainer.keep_best(improved)
-        observe(step, traces)
-        if step == settings.steps or all(trace.diverged_at_step is not None for trace in traces):
-            break
-        batch_scores = trainer.train_step(step + 1)
-        for trace, score in zip(traces, batch_scores, strict=True):
-            if trace.diverged_at_step is None and not score.is_finite:
-                trace.diverged_at_step = step + 1
-    _score_test(traces, "last", trainer.evaluate)
-    return traces
+    state = _resume(trainer, checkpoints)
+    saved_step: int | None = None
+    try:
+        while True:
+            if not state.is_recorded:
+                evaluations = trainer.evaluate("validation") if settings.is_eval_step(state.step) else None
+                with uninterrupted():
+                    if improved := state.record(evaluations):
+                        trainer.keep_best(improved)
+            observe(state.step, state.traces)
+            if state.step == settings.steps or state.has_diverged:
+                break
+            if checkpoints.is_due():
+                saved_step = state.step
+                _save(trainer, state, checkpoints)
+            batch_scores = trainer.try_batch(state.step + 1)
+            with uninterrupted():
+                trainer.update()
+                state.advance(batch_scores)
+        _score_test(state.traces, "last", trainer.evaluate)
+    except (Terminated, FreezeBenchError):
+        if (state.step, state.is_recorded) != (saved_step, True):
+            _save(trainer, state, checkpoints)
+        raise
+    return state.traces
 
 
 def score_best_steps(trainer: Trainer, traces: Sequence[RunTrace]) -> None:
@@ -116,19 +93,16 @@ def score_best_steps(trainer: Trainer, traces: Sequence[RunTrace]) -> None:
     _score_test(traces, "best", trainer.evaluate_best)
 
 
-def choose(traces: Sequence[RunTrace]) -> RunTrace | None:
-    """Return the candidate that counts: highest last validation accuracy, then lowest last validation loss, then first.
-
-    Returns:
-        None if every candidate diverged.
-    """
-    finished = [trace for trace in traces if trace.diverged_at_step is None]
-    return min(finished, key=_rank) if finished else None
+def _resume(trainer: Trainer, checkpoints: CheckpointFolder) -> TrainingState:
+    saved = checkpoints.read_newest()
+    if saved is None:
+        return TrainingState([RunTrace(key) for key in trainer.keys])
+    trainer.load_state(saved["trainer"])
+    return TrainingState.from_state(saved["loop"])
 
 
-def leader(traces: Sequence[RunTrace]) -> RunTrace:
-    """Return the candidate whose curve is shown while training goes on: the one that ``choose`` would take now."""
-    return choose([trace for trace in traces if "last" in trace.validation]) or traces[0]
+def _save(trainer: Trainer, state: TrainingState, checkpoints: CheckpointFolder) -> None:
+    checkpoints.write(state.step, {"loop": state.state(), "trainer": trainer.state()})
 
 
 def _score_test(traces: Sequence[RunTrace], moment: Moment, evaluate: Callable[[Split], list[Evaluation]]) -> None:
@@ -139,45 +113,3 @@ def _score_test(traces: Sequence[RunTrace], moment: Moment, evaluate: Callable[[
         if trace.diverged_at_step is None:
             step, _ = trace.validation[moment]
             trace.test[moment] = (step, evaluation)
-
-
-def _rank(trace: RunTrace) -> tuple[float, float]:
-    _, last = trace.validation["last"]
-    return -last.accuracy, last.loss
-
-
-def _record(
-    traces: Sequence[RunTrace],
-    step: int,
-    evaluations: list[Evaluation] | None,
-    batch_scores: list[BatchScore] | None,
-) -> list[int]:
-    """Add this step's row to every trace that is still going.
-
-    Returns:
-        Indices of the runs that are better on validation than ever before.
-    """
-    improved: list[int] = []
-    for index, trace in enumerate(traces):
-        evaluation = evaluations[index] if evaluations else None
-        if trace.diverged_at_step is None and evaluation and not math.isfinite(evaluation.loss):
-            trace.diverged_at_step = step
-        if trace.diverged_at_step is not None:
-            continue
-        score = batch_scores[index] if batch_scores else None
-        trace.points.append(
-            EvalPoint(
-                step=step,
-                validation_accuracy=evaluation.accuracy if evaluation else None,
-                validation_loss=evaluation.loss if evaluation else None,
-                train_accuracy=score.accuracy if score else None,
-                train_loss=score.loss if score else None,
-            )
-        )
-        if evaluation:
-            trace.validation["last"] = (step, evaluation)
-            trace.validation.setdefault("start", (step, evaluation))
-            if "best" not in trace.validation or evaluation.accuracy > trace.validation["best"][1].accuracy:
-                trace.validation["best"] = (step, evaluation)
-                improved.append(index)
-    return improved

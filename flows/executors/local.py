@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,11 +25,15 @@ from worker.contract.config import (
     PrepareConfig,
     RunConfig,
 )
-from worker.contract.errors import ExitCode
-from worker.contract.results import Failure
+from worker.contract.errors import ExitCode, FreezeBenchError
+from worker.contract.results import Failure, Progress
+from worker.contract.store import PROGRESS_FILE, ResultsStore, arm_folder
 
 TERMINATION_SECONDS = 12.0
-"""From SIGTERM to SIGKILL: more than the ten seconds in which a worker ends by itself."""
+"""From SIGTERM to SIGKILL: more than the ten seconds in which a worker ends by itself, unless it asked for more."""
+
+_MARGIN_SECONDS = 2.0
+"""Given to a worker beyond what it asked for."""
 
 
 _NOT_INHERITED = ("ACCELERATE_", "FREEZE_BENCH_CONFIG", "LOCAL_RANK", "RANK", "WORLD_SIZE")
@@ -54,7 +59,7 @@ class LocalExecutor:
         self._free = list(places)
         self._waiting: list[tuple[int, int]] = []
         self._num_asked = 0
-        self._running: set[subprocess.Popen[bytes]] = set()
+        self._running: dict[subprocess.Popen[bytes], RunConfig | PrepareConfig] = {}
         self._changed = threading.Condition()
         self._is_closed = False
 
@@ -73,27 +78,28 @@ class LocalExecutor:
             document = Path(folder, "config.json")
             document.write_text(config.model_copy(update={"execution": execution}).model_dump_json(), encoding="utf-8")
             with log_path.open("wb") as log_file:
-                process = self._start(document, _environment(config, place, last_words), log_file.fileno())
+                process = self._start(config, document, _environment(config, place, last_words), log_file.fileno())
                 exit_code = process.wait()
             if process.stdin:
                 process.stdin.close()
             with self._changed:
-                self._running.discard(process)
+                del self._running[process]
                 if self._is_closed:
                     raise ExecutorClosedError
             return WorkerOutcome(exit_code, None if exit_code == 0 else _failure(exit_code, last_words, log_path))
 
     def close(self) -> None:
-        """End every worker: SIGTERM, then SIGKILL to those that are still there."""
+        """End every worker: SIGTERM, then SIGKILL to those that are still there after the time that they asked for."""
         with self._changed:
             self._is_closed = True
-            running = list(self._running)
+            running = dict(self._running)
             self._changed.notify_all()
+        told_at = time.monotonic()
         for process in running:
             process.terminate()
-        for process in running:
+        for process, config in running.items():
             try:
-                process.wait(TERMINATION_SECONDS)
+                process.wait(max(0.0, told_at + _stop_seconds(config) - time.monotonic()))
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
@@ -118,7 +124,9 @@ class LocalExecutor:
                 self._free.append(place)
                 self._changed.notify_all()
 
-    def _start(self, document: Path, environment: dict[str, str], log_file: int) -> "subprocess.Popen[bytes]":
+    def _start(
+        self, config: RunConfig | PrepareConfig, document: Path, environment: dict[str, str], log_file: int
+    ) -> "subprocess.Popen[bytes]":
         with self._changed:
             if self._is_closed:
                 raise ExecutorClosedError
@@ -130,8 +138,20 @@ class LocalExecutor:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-            self._running.add(process)
+            self._running[process] = config
         return process
+
+
+def _stop_seconds(config: RunConfig | PrepareConfig) -> float:
+    """Return how long a worker may take to stop: as long as it has asked for in its progress record."""
+    if isinstance(config, PrepareConfig):
+        return TERMINATION_SECONDS
+    path = arm_folder(config.comparison, config.arm.slug) / PROGRESS_FILE
+    try:
+        progress = ResultsStore(config.execution.results, patience_seconds=0).read_record(path, Progress)
+    except FreezeBenchError:
+        return TERMINATION_SECONDS  # a store that is away has no say in it
+    return max(TERMINATION_SECONDS, progress.stop_seconds + _MARGIN_SECONDS) if progress else TERMINATION_SECONDS
 
 
 def _urgency(config: RunConfig | PrepareConfig) -> int:
@@ -157,12 +177,20 @@ def _environment(config: RunConfig | PrepareConfig, place: Place, last_words: Pa
     }
 
 
-def open_local_executor(settings: RunnerSettings, comparison: str) -> LocalExecutor:
-    """Return an executor with as many places as the settings say, or as this machine has."""
+def open_local_executor(
+    settings: RunnerSettings, comparison: str, *, fresh_since: float | None = None
+) -> LocalExecutor:
+    """Return an executor with as many places as the settings say, or as this machine has.
+
+    Args:
+        settings: Where results and cache are, and how many workers run at once.
+        comparison: Names the folder of logs.
+        fresh_since: Unix time before which results do not count; None reuses whatever is there.
+    """
     cache = str(Path(settings.cache).expanduser().resolve())
     results = settings.results if "://" in settings.results else str(Path(settings.results).expanduser().resolve())
     return LocalExecutor(
-        Execution(results=results, cache=cache, device=settings.device),
+        Execution(results=results, cache=cache, device=settings.device, fresh_since=fresh_since),
         divide_machine(settings.num_workers, may_use_gpus=settings.device != "cpu"),
         Path(cache, "logs", comparison),
     )

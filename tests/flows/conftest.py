@@ -345,11 +345,11 @@ def copied(finished: Path, tmp_path: Path) -> Path:
 def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a real Prefect server; flows in this process use it, quietly, as they do in the command."""
     from flows.compare import QUIET_PREFECT  # noqa: PLC0415 - loads matplotlib
-    from flows.server import TemporaryServer  # noqa: PLC0415
+    from flows.server import PREFECT_DEFAULTS, TemporaryServer  # noqa: PLC0415
 
     with ExitStack() as stack:
         environment = stack.enter_context(pytest.MonkeyPatch.context())
-        for name, value in QUIET_PREFECT.items():
+        for name, value in (PREFECT_DEFAULTS | QUIET_PREFECT).items():
             environment.setenv(name, value)
         environment.setenv("PREFECT_HOME", str(tmp_path_factory.mktemp("server")))
         server = TemporaryServer()

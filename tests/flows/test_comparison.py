@@ -208,10 +208,17 @@ def test_the_caption_says_how_many_examples_were_left_out(
 ) -> None:
     plan = make_plan("Frozen A")
     runs = {"frozen-a": [make_run(plan, "Frozen A", RISE)]}
-    cleaned = data.model_copy(update={"num_duplicates_dropped": 3, "num_conflicts_dropped": 2})
+    cleaned = data.model_copy(
+        update={
+            "num_duplicates_dropped": 3,
+            "num_conflicts_dropped": 2,
+            "num_empty_dropped": 1,
+            "absent_from_validation": ("no",),
+        }
+    )
 
     assert "Left out" not in build_comparison(plan, data, runs, {}).caption
     assert (
-        "Left out: 3 examples whose text occurs twice, 2 whose text"
-        in build_comparison(plan, cleaned, runs, {}).caption
-    )
+        "Left out: 3 examples whose text occurs twice, 2 whose text occurs with two classes, 1 without a text. "
+        "The validation split has no example of 1 of the classes."
+    ) in build_comparison(plan, cleaned, runs, {}).caption

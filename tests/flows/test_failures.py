@@ -20,9 +20,10 @@ from flows.executors.places import Place
 from worker.contract.arms import Arm, BackboneSpec, Mode
 from worker.contract.config import Execution, PrepareConfig, PreparedBackbone, PreparedData, RunConfig, arm_training
 from worker.contract.errors import ComparisonBusyError, ExitCode
+from worker.contract.locks import only_run_of
 from worker.contract.plan import DataSpec, TrainingSettings
 from worker.contract.results import ArmState, ArmStatus
-from worker.contract.store import ResultsStore, RunRecords, only_run_of
+from worker.contract.store import ResultsStore, RunRecords
 
 Command = Callable[..., Result]
 
@@ -275,7 +276,7 @@ def test_a_document_too_long_for_an_environment_variable_reaches_the_worker(
 
     assert outcome.exit_code == exit_code
     assert outcome.failure is not None
-    said = {"prepare": f"There is no folder {tmp_path}/absent.", "run": "NotADirectoryError"}
+    said = {"prepare": f"There is no folder {tmp_path}/absent.", "run": "cannot be written: Not a directory."}
     assert said[kind] in outcome.failure.problem
     assert f'"kind": "{kind}"' in (tmp_path / "logs" / f"{config.name}.log").read_text("utf-8")
 
@@ -284,7 +285,8 @@ def test_a_document_too_long_for_an_environment_variable_reaches_the_worker(
 
 HOLD = """
 import sys
-from worker.contract.store import ResultsStore, only_run_of
+from worker.contract.locks import only_run_of
+from worker.contract.store import ResultsStore
 with only_run_of(ResultsStore(sys.argv[1]), sys.argv[2]):
     print("held", flush=True)
     sys.stdin.read()
@@ -344,7 +346,7 @@ def test_too_many_workers_are_refused_at_once(bench: Bench, command: Command, tm
 
 
 def test_a_report_of_an_unknown_file_system_is_refused(command: Command) -> None:
-    assert_is_one_message(command("report", "foo://bar"), 2, "The results store foo://bar cannot be opened: ")
+    assert_is_one_message(command("report", "foo://bar"), 2, "The results store 'foo://bar' cannot be opened: ")
 
 
 @pytest.mark.parametrize("name", ["compare", "plan"])
@@ -354,7 +356,8 @@ def test_results_that_are_a_file_are_refused(bench: Bench, command: Command, tmp
 
     refused = command(name, bench.plan, "--results", file)
 
-    assert_is_one_message(refused, 1, "Not a directory", str(file), "Check --results and --cache.")
+    said = ("cannot be read: Not a directory.", str(file), "Check --results: something else lies")
+    assert_is_one_message(refused, 1, *said)
     assert file.read_bytes() == b"not a folder"
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,6 +27,8 @@ from worker.contract.config import (
 )
 from worker.contract.errors import ExitCode
 from worker.contract.plan import LANGUAGE_NAMES, DataSpec, TrainingSettings
+from worker.contract.results import Progress
+from worker.contract.store import PROGRESS_FILE, ResultsStore, arm_folder
 from worker_processes import document_of
 
 Wait = Callable[..., None]
@@ -245,6 +248,42 @@ def test_settings_become_absolute_paths_and_places(tmp_path: Path, monkeypatch: 
 
     executor = open_local_executor(settings, "small")
 
+    assert open_local_executor(settings, "small", fresh_since=5.0).execution.fresh_since == 5.0
     assert executor.execution == Execution(results=f"{tmp_path}/out", cache=f"{tmp_path}/kept", device="cpu")
     remote = open_local_executor(settings.model_copy(update={"results": "s3://bucket/out"}), "small")
     assert remote.execution.results == "s3://bucket/out"
+
+
+SLOW_TO_STOP = """#!/bin/sh
+trap 'sleep 1.5; touch "$0.saved"; exit 143' TERM
+touch "$0.ready"
+while :; do sleep 0.1; done
+"""
+"""Stands in for a worker with a large checkpoint."""
+
+
+@pytest.mark.parametrize("asked_for", [None, 30.0], ids=["not asked", "asked"])
+def test_a_worker_that_asked_for_more_time_to_stop_is_given_it(
+    open_workers: Callable[..., Workers],
+    wait_until: Wait,
+    data: PreparedData,
+    monkeypatch: pytest.MonkeyPatch,
+    asked_for: float | None,
+) -> None:
+    workers = open_workers()
+    command = workers.folder / "slow"
+    command.write_text(SLOW_TO_STOP, encoding="ascii")
+    command.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(command))
+    monkeypatch.setattr("flows.executors.local.TERMINATION_SECONDS", 0.3)
+    config = workers.arm(data, Mode.LIVE).model_copy(update={"execution": workers.executor.execution})
+    if asked_for:
+        progress = Progress(started_at=0, updated_at=0, num_updates=0, num_planned=1, stop_seconds=asked_for)
+        ResultsStore(config.execution.results).write_record(arm_folder("test", "live-arm") / PROGRESS_FILE, progress)
+    future = workers.ask(config)
+    wait_until((workers.folder / "slow.ready").exists, "a running worker")
+
+    workers.executor.close()
+
+    assert (workers.folder / "slow.saved").exists() == (asked_for is not None)
+    assert isinstance(future.exception(timeout=10), ExecutorClosedError)

@@ -109,7 +109,9 @@ def test_every_problem_is_named_at_once(tmp_path: Path) -> None:
 def test_an_unknown_key_that_is_like_no_other_gets_the_list(tmp_path: Path) -> None:
     text = TEXT + "zebra = 1\n"
 
-    assert "arms[0].zebra: unknown key. Known keys: label, backbone, revision, mode." in problem(tmp_path, text)
+    assert "arms[0].zebra: unknown key. Known keys: label, backbone, revision, allow_code, mode." in problem(
+        tmp_path, text
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """What a report draws of a results store, and what it refuses to draw."""
 
 import hashlib
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
@@ -9,10 +10,10 @@ import pytest
 
 from flows.collect import collect_runs
 from flows.comparison import ArmRun, Comparison
-from flows.report import find_comparisons, write_report
+from flows.report import find_comparisons, redraw, write_report
 from flows.standings import STANDINGS_COLUMNS, standings_markdown, standings_rows
 from worker.contract.config import Execution, PreparedData, RunConfig
-from worker.contract.errors import ResultError
+from worker.contract.errors import ArmsFailedError, ResultError
 from worker.contract.plan import Plan
 from worker.contract.results import ArmState, ArmStatus, Failure
 from worker.contract.store import ResultsStore, RunRecords, arm_folder
@@ -118,7 +119,28 @@ def test_a_curve_that_was_never_whole_is_not_drawn(
     store.write_rows(records.curve, run.curve)
     store.write_record(records.result, run.result)
 
-    assert "does not hold every scored step" in reason_of_first_arm(store, plan)
+    said = "curve.jsonl does not hold every step from 0 to 4, once, in order and scored."
+    assert reason_of_first_arm(store, plan) == f"runs/frozen-a/seed-0/{said}"
+
+
+@pytest.mark.usefixtures("records")
+@pytest.mark.parametrize("name", ["plan.json", "prepared/data.json"])
+@pytest.mark.parametrize("content", [b"\x89PNG", b'{"epoch": 3}', b"[]", b'{"name": "\xff"}', b"[" * 100_000])
+def test_a_comparison_that_cannot_be_read_is_named_and_hides_no_other(
+    store: ResultsStore, plan: Plan, name: str, content: bytes
+) -> None:
+    healthy = plan.model_copy(update={"name": "Second"})
+    store.write_record(PurePosixPath("second/plan.json"), healthy)
+    store.write(PurePosixPath("first-try", name), content)
+    drawn: list[str] = []
+
+    with pytest.raises(ArmsFailedError) as error:
+        redraw(store.url, lambda _store, comparison: drawn.append(comparison.name))
+
+    assert drawn == ["Second"]
+    assert f"first-try/{name} " in error.value.problem
+    with pytest.raises(ResultError, match=re.escape(f"first-try/{name} ")):
+        redraw(f"{store.url}/first-try", lambda _store, comparison: drawn.append(comparison.name))
 
 
 def test_a_curve_of_strange_rows_is_not_drawn(

@@ -4,6 +4,7 @@ Shapes: ``N`` texts, ``D`` hidden size.
 """
 
 import json
+import subprocess
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -14,14 +15,15 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from tiny_architectures import make_model
 from tiny_repositories import ARCHITECTURES, make_pickle_repository, make_repository, make_sharded_repository
-from worker.arm_data import load_arm_features
+from worker.arm_data import load_arm_features, load_arm_tokens
 from worker.backbone import load_body, load_tokenizer, prepare_backbone
 from worker.contract.arms import BackboneSpec, Mode
 from worker.contract.config import PreparedBackbone, PreparedData, RunConfig
 from worker.contract.errors import BackboneError
+from worker.contract.local_files import write_file_atomically
 from worker.contract.records import canonical_json, content_hash
-from worker.contract.store import write_file_atomically
 from worker.data import load_split
 from worker.monitor import Monitor
 from worker.pretrain import pretrain_tiny
@@ -165,15 +167,125 @@ def test_a_folder_that_transformers_cannot_load_is_a_backbone_error_that_names_i
         load_body(cache, backbone, max_tokens=48)
 
 
+@pytest.mark.parametrize("name", ["bert", "roberta", "mpnet", "t5", "gpt2", "modernbert"])
 def test_a_folder_without_a_tokenizer_is_a_backbone_error_that_names_it(
-    tmp_path: Path, prepare: Callable[[Path], PreparedBackbone], cache: Path
+    name: str, tmp_path: Path, prepare: Callable[[Path], PreparedBackbone], cache: Path
 ) -> None:
-    folder = make_repository(tmp_path / "mine", "llama")
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        (folder / name).unlink()
+    folder = make_model(tmp_path / "mine", name)
+    (folder / "tokenizer.json").unlink()
 
     with pytest.raises(BackboneError, match=f"cannot load the tokenizer of {folder}"):
         load_tokenizer(cache, prepare(folder))
+    (folder / "tokenizer_config.json").unlink()
+    with pytest.raises(BackboneError, match=f"cannot load the tokenizer of {folder}"):
+        load_tokenizer(cache, prepare(folder))
+
+
+def test_a_torn_tokenizer_is_a_backbone_error_that_names_it(
+    tmp_path: Path, prepare: Callable[[Path], PreparedBackbone], cache: Path
+) -> None:
+    folder = make_repository(tmp_path / "mine", "llama")
+    (folder / "tokenizer.json").write_bytes((folder / "tokenizer.json").read_bytes()[:1000])
+
+    with pytest.raises(BackboneError, match=f"cannot load the tokenizer of {folder}"):
+        load_tokenizer(cache, prepare(folder))
+
+
+def test_a_tokenizer_that_has_more_tokens_than_the_backbone_is_refused_only_if_they_occur(
+    tmp_path: Path,
+    make_config: Callable[..., RunConfig],
+    prepare: Callable[[Path], PreparedBackbone],
+    data: PreparedData,
+    cache: Path,
+) -> None:
+    folder = make_repository(tmp_path / "mine", "llama")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_tokens([f"<never{number}>" for number in range(100)])
+    tokenizer.save_pretrained(folder)
+    assert len(load_arm_tokens(make_config(Mode.LIVE, backbone=prepare(folder)), "test")) == 40
+    word = load_split(cache, data, "test")[0].text.split()[0]
+    tokenizer.add_tokens([word])
+    tokenizer.save_pretrained(folder)
+
+    with pytest.raises(BackboneError, match=r"gives the token 5\d\d, its embedding ends at 511"):
+        load_arm_tokens(make_config(Mode.LIVE, backbone=prepare(folder)), "test")
+
+
+def test_a_shard_that_is_missing_is_named(tmp_path: Path, prepare: Callable[[Path], PreparedBackbone]) -> None:
+    folder = make_sharded_repository(tmp_path / "sharded")
+    shards = sorted(folder.glob("model-*.safetensors"))
+    whole = prepare(folder).revision
+    shards[-1].rename(tmp_path / "away")
+
+    with pytest.raises(BackboneError, match=f"lacks 1 of the {len(shards)} files .*: {shards[-1].name}"):
+        prepare(folder)
+    (tmp_path / "away").rename(shards[-1])
+    assert prepare(folder).revision == whole
+    shards[-1].write_bytes(shards[-1].read_bytes()[:-1] + b"x")
+    assert prepare(folder).revision != whole
+
+
+def test_pickled_weights_beside_safetensors_are_not_looked_at(
+    tmp_path: Path, prepare: Callable[[Path], PreparedBackbone], cache: Path
+) -> None:
+    folder = make_repository(tmp_path / "mine", "llama")
+    revision = prepare(folder).revision
+    for name in ("pytorch_model.bin", "model.pt"):
+        (folder / name).write_bytes(b"c__builtin__\nexit\n(tR.")
+
+    assert prepare(folder).revision == revision
+    assert type(load_body(cache, prepare(folder), 48)).__name__ == "LlamaModel"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said", "remedy"),
+    [
+        (lambda folder: (folder / "adapter_config.json").write_text("{}"), "is an adapter", "merge_and_unload"),
+        (
+            lambda folder: edit_config(folder, quantization_config={"quant_method": "gptq"}),
+            r"is quantised \(gptq\)",
+            "made from",
+        ),
+        (
+            lambda folder: (folder / "model.safetensors").rename(folder / "tiny.Q8_0.gguf"),
+            "holds no safetensors",
+            "mine/tiny.Q8_0.gguf'",
+        ),
+        (lambda folder: (folder / "config.json").write_text("[1]"), "with a model_type", "save_pretrained"),
+    ],
+    ids=["adapter", "quantised", "gguf", "no object"],
+)
+def test_a_folder_of_another_kind_is_refused_with_what_to_do(
+    spoil: Callable[[Path], object],
+    said: str,
+    remedy: str,
+    tmp_path: Path,
+    prepare: Callable[[Path], PreparedBackbone],
+) -> None:
+    folder = make_repository(tmp_path / "mine", "llama")
+    spoil(folder)
+
+    with pytest.raises(BackboneError, match=said) as caught:
+        prepare(folder)
+    assert remedy in caught.value.remedy
+
+
+def test_an_arm_whose_backbone_cannot_be_used_ends_with_code_42_and_no_traceback(
+    tmp_path: Path,
+    make_config: Callable[..., RunConfig],
+    prepare: Callable[[Path], PreparedBackbone],
+    start_worker: Callable[..., subprocess.Popen[bytes]],
+    events_of: Callable[..., list[dict[str, Any]]],
+) -> None:
+    folder = make_repository(tmp_path / "mine", "llama")
+    (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:5000])
+    worker = start_worker(make_config(Mode.FROZEN, backbone=prepare(folder)))
+
+    assert worker.wait() == 42
+    last = events_of()[-1]
+    assert last["problem"].startswith(f"transformers cannot load {folder}: ")
+    assert "whole safetensors" in last["remedy"]
+    assert "exception" not in last
 
 
 def test_more_tokens_than_the_model_has_positions_are_refused(backbone: PreparedBackbone, cache: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from worker.contract.config import PreparedData
 from worker.contract.errors import DataError
 from worker.contract.plan import DataSpec
+from worker.contract.records import content_hash
 from worker.data import load_split, prepare_data
 from worker.splits import SPLITS, Example
 
@@ -123,13 +124,17 @@ def test_csv_and_jsonl_of_the_same_rows_are_the_same_data(tmp_path: Path, prepar
     [
         (("body", "label"), make_rows("a", "b"), "has no column 'text' .data.text_column.; it has body, label"),
         (("text", "topic"), make_rows("a", "b"), "has no column 'label' .data.target_column.; it has text, topic"),
-        (HEADER, [*make_rows("a", "b"), ("", "a")], "row 21: column 'text' holds ''"),
-        (HEADER, [*make_rows("a", "b"), (" \n", "a")], "row 21: column 'text' holds ' .n'"),
-        (HEADER, [*make_rows("a", "b"), ("text", None)], "rows without a value in 'label'"),
+        (HEADER, [], "news.* (has no rows|is empty)"),
+        (HEADER, [*make_rows("a", "b"), *[("", "a")] * 21], "21 of 41 rows have no text in column 'text'"),
+        (
+            HEADER,
+            [("x", ""), *make_rows("a", "b"), ("y", None)],
+            r"line [12]: column 'label' holds no class; 2 of 22 rows have none",
+        ),
         (HEADER, make_rows("a"), r"1 class\(es\)"),
-        (HEADER, [*make_rows("a", "b"), ("text", "c")], "has no example of 'c'"),
+        (HEADER, [*make_rows("a", "b"), ("text", "c")], r"too few examples of 'c' \(1\)"),
     ],
-    ids=["no text column", "no class column", "empty text", "blank text", "no class", "one class", "rare class"],
+    ids=["no text column", "no class column", "no rows", "mostly no texts", "no class", "one class", "rare class"],
 )
 def test_a_file_that_cannot_be_used_is_an_error_that_says_where(
     tmp_path: Path, prepare: Callable[..., PreparedData], name: str, header: Row, rows: list[Row], said: str
@@ -140,13 +145,28 @@ def test_a_file_that_cannot_be_used_is_an_error_that_says_where(
         prepare(path)
 
 
-@pytest.mark.parametrize("row", ['{"text": null, "label": "a"}', '{"label": "a"}'])
-def test_a_row_without_a_text_is_an_error(tmp_path: Path, prepare: Callable[..., PreparedData], row: str) -> None:
-    path = write_jsonl(tmp_path / "news.jsonl", make_rows("a", "b"))
-    path.write_text(path.read_text("utf-8") + row + "\n", "utf-8")
+@pytest.mark.parametrize(
+    ("name", "row"),
+    [
+        ("news.csv", ",a"),
+        ("news.csv", ","),
+        ("news.csv", '" \n\t",b'),
+        ("news.jsonl", '{"text": null, "label": "a"}'),
+        ("news.jsonl", '{"label": "a"}'),
+        ("news.jsonl", "{}"),
+    ],
+)
+def test_a_row_without_a_text_is_left_out_and_counted(
+    tmp_path: Path, prepare: Callable[..., PreparedData], name: str, row: str
+) -> None:
+    path = WRITERS[name](tmp_path / name, make_rows("a", "b"))
+    whole = prepare(path)
+    path.write_text(path.read_text("utf-8") + f"{row}\n" * 20, "utf-8")
 
-    with pytest.raises(DataError, match="row 21: column 'text' holds None"):
-        prepare(path)
+    holed = prepare(path)
+
+    assert (whole.num_empty_dropped, holed.num_empty_dropped) == (0, 20)
+    assert holed.digest == whole.digest
 
 
 @pytest.mark.parametrize(
@@ -233,6 +253,32 @@ def test_only_looking_says_none_until_the_data_set_is_there(tmp_path: Path) -> N
     prepared = prepare_data(spec, cache)
     assert prepared is not None
     assert prepare_data(spec, cache, only_look=True) == prepared
+
+
+def test_what_was_prepared_before_there_were_own_splits_is_still_found(tmp_path: Path, data_spec: DataSpec) -> None:
+    prepare_data(data_spec, tmp_path)
+    spec = {
+        "source": "builtin:language-names",
+        "revision": None,
+        "subset": None,
+        "text_column": "text",
+        "target_column": "label",
+        "train_examples": 160,
+        "validation_examples": 40,
+        "test_examples": 40,
+        "split_seed": 0,
+    }
+    request = content_hash({"spec": spec, "revision": None, "recipe": 2})
+
+    assert [path.name for path in (tmp_path / "data" / "requests").iterdir()] == [f"{request}.json"]
+
+
+def test_an_answer_of_before_says_that_nothing_was_empty_or_absent(data: PreparedData) -> None:
+    younger = {"num_empty_dropped", "absent_from_validation", "absent_from_test"}
+
+    old = PreparedData.model_validate_json(data.model_dump_json(exclude=younger))
+
+    assert old == data
 
 
 def test_splits_that_are_not_in_the_cache_are_an_error_that_says_so(tmp_path: Path, data: PreparedData) -> None:

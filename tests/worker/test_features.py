@@ -13,6 +13,7 @@ from transformers import AutoModel, AutoTokenizer
 
 from worker.arm_data import load_arm_features, load_arm_tokens
 from worker.backbone import load_body
+from worker.checkpoint import CheckpointFolder
 from worker.contract.arms import Mode
 from worker.contract.config import PreparedBackbone, PreparedData, RunConfig
 from worker.data import load_split
@@ -75,12 +76,15 @@ def test_features_are_the_mean_of_the_last_hidden_states_of_each_text_alone(
 
 
 def test_features_do_not_depend_on_the_batches(
-    make_config: Callable[..., RunConfig], backbone: PreparedBackbone, cache: Path
+    make_config: Callable[..., RunConfig], backbone: PreparedBackbone, cache: Path, tmp_path: Path
 ) -> None:
     tokens = load_arm_tokens(make_config(Mode.FROZEN), "train")
     body = PooledBackbone(load_body(cache, backbone, max_tokens=48), is_frozen=True)
     reported: list[int] = []
-    first, *others = [extract_features(body, tokens, size, CPU, reported.append) for size in (4096, 700, 1)]
+    first, *others = [
+        extract_features(body, tokens, size, CheckpointFolder(tmp_path / str(size), 3600), reported.append)
+        for size in (4096, 700, 1)
+    ]
 
     assert first.shape == (160, 32)
     assert first.std(dim=0).min() > 1e-3

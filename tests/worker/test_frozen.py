@@ -9,12 +9,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from training_steps import make_update
 from worker.contract.plan import TrainingSettings
 from worker.frozen import FrozenTrainer
 from worker.model import new_head
 from worker.schedule import batch_rows
 from worker.splits import SPLITS, Split
-from worker.trainer import RunKey
+from worker.traces import RunKey
 
 NUM_CLASSES, N, D = 3, 30, 8
 SETTINGS = TrainingSettings(steps=6, batch_size=8, warmup_steps=0)
@@ -47,7 +48,7 @@ def test_the_rows_of_an_update_are_those_of_its_seed(
     features: Mapping[Split, Tensor], targets: Mapping[Split, Tensor]
 ) -> None:
     trainer = FrozenTrainer([RunKey(seed, 0.1, None) for seed in (3, 4)], features, targets, NUM_CLASSES, SETTINGS)
-    scores = trainer.train_step(1)
+    scores = make_update(trainer, 1)
     for seed, score in zip((3, 4), scores, strict=True):
         rows_B = batch_rows(N, SETTINGS.batch_size, SETTINGS.steps, seed)[0]
         logits_BC = new_head(D, NUM_CLASSES, seed)(features["train"][rows_B])
@@ -63,10 +64,10 @@ def test_only_the_runs_that_are_named_are_remembered_as_best(
     trainer = FrozenTrainer([RunKey(seed, 0.5, None) for seed in (0, 1)], features, targets, NUM_CLASSES, SETTINGS)
     untrained = trainer.evaluate("test")
     trainer.keep_best([0, 1])
-    trainer.train_step(1)
+    make_update(trainer, 1)
     trained = trainer.evaluate("test")
     trainer.keep_best([1])
-    trainer.train_step(2)
+    make_update(trainer, 2)
     best = trainer.evaluate_best("test")
 
     assert (best[0].loss, best[1].loss) == (untrained[0].loss, trained[1].loss)

@@ -2,7 +2,9 @@
 
 import socket
 import subprocess
+import threading
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -110,18 +112,51 @@ def test_a_backbone_that_the_hub_does_not_give_ends_with_code_42_and_says_why(
     tmp_path: Path, hub_server: HubServer, start: Prepare, events_of: EventsOf
 ) -> None:
     hub_server.add_model("acme/base", make_pickle_repository(tmp_path / "published"))
-    workers = {
-        "The hub has no model 'acme/none'": start("unknown", BackboneSpec(source="acme/none")),
-        "acme/base has no revision 'v9'": start("revision", BackboneSpec(source="acme/base", revision="v9")),
-        "publishes no safetensors weights; pickle files are never loaded": start("pickle", BASE),
+    files = tmp_path / "files"
+    files.mkdir()
+    (files / "tiny.Q8_0.gguf").write_bytes(b"GGUF")
+    hub_server.add_model("acme/files", files)
+    asked = {
+        "unknown": (BackboneSpec(source="acme/none"), "The hub has no model 'acme/none'", "Check the spelling"),
+        "pinned": (BackboneSpec(source="acme/none", revision="c" * 40), "The hub has no model 'acme/none'", "HF_TOKEN"),
+        "branch": (BackboneSpec(source="acme/base", revision="v9"), "acme/base has no revision 'v9'", "commit it has"),
+        "commit": (BackboneSpec(source="acme/base", revision="c" * 40), "has no revision 'cccc", "commit it has"),
+        "pickle": (BASE, "publishes no safetensors weights; pickle files are never loaded", "Convert them"),
+        "gguf": (BackboneSpec(source="acme/files"), "publishes no safetensors", "backbone = './tiny.Q8_0.gguf'"),
     }
-    codes = {worker.wait() for worker in workers.values()}
-    problems = [events_of(name)[-1]["problem"] for name in ("unknown", "revision", "pickle")]
+    workers = {name: start(name, spec) for name, (spec, _, _) in asked.items()}
+    codes = {name: worker.wait() for name, worker in workers.items()}
 
-    assert codes == {42}
-    for said, problem in zip(workers, problems, strict=True):
-        assert said in problem
-    assert not any(name == "pytorch_model.bin" for _, name in hub_server.downloads)
+    assert codes == dict.fromkeys(asked, 42)
+    for name, (_, problem, remedy) in asked.items():
+        last = events_of(name)[-1]
+        assert problem in last["problem"]
+        assert remedy in last["remedy"]
+        assert "exception" not in last
+    fetched = {name for _, name in hub_server.downloads}
+    assert not {name for name in fetched if name.endswith((".bin", ".gguf"))}
+
+
+def test_a_token_that_the_hub_does_not_know_is_no_outage(start: Prepare, events_of: EventsOf) -> None:
+    class Refusing(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(401)
+            self.send_header("X-Error-Message", "Invalid credentials in Authorization header")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        do_HEAD = do_GET
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        worker = start("refused", BASE, endpoint=f"http://127.0.0.1:{server.server_port}", token=f"old {GRANTED_TOKEN}")
+        code = worker.wait()
+        server.shutdown()
+
+    assert code == 42
+    words = events_of("refused")[-1]
+    assert words["problem"] == "The hub refuses to let this account read acme/base: 401 Unauthorized."
+    assert "Set HF_TOKEN to a valid token" in words["remedy"]
 
 
 def test_a_hub_that_does_not_answer_is_no_fault_of_the_plan(start: Prepare, events_of: EventsOf) -> None:

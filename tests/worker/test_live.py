@@ -10,6 +10,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 
+from training_steps import make_update
 from worker.arm_data import load_arm_tokens, load_labelled_splits
 from worker.backbone import load_body
 from worker.contract.arms import Mode
@@ -18,7 +19,7 @@ from worker.live import LiveSplits, LiveTrainer
 from worker.model import PooledBackbone, Standardise, TextClassifier, new_head
 from worker.splits import SPLITS
 from worker.tokens import TokenizedTexts
-from worker.trainer import RunKey
+from worker.traces import RunKey
 
 KEY = RunKey(seed=0, head_lr=0.03, backbone_lr=1e-3)
 
@@ -51,7 +52,7 @@ def test_every_parameter_of_backbone_and_head_is_trained(
 ) -> None:
     before = parameters_of(model)
     trainer = LiveTrainer(KEY, model, splits, config.training, Accelerator(cpu=True))
-    trainer.train_step(1)
+    make_update(trainer, 1)
     gradients = {name: parameter.grad for name, parameter in model.named_parameters()}
 
     assert len(before) == 22
@@ -64,7 +65,7 @@ def test_backbone_and_head_have_learning_rates_of_their_own(
 ) -> None:
     before = parameters_of(model)
     trainer = LiveTrainer(KEY, model, splits, config.training, Accelerator(cpu=True))
-    trainer.train_step(1)
+    make_update(trainer, 1)
     moved = {name: (value - before[name]).abs().max().item() for name, value in parameters_of(model).items()}
 
     # AdamW's first update moves each weight by its learning rate; one third of the peak in a warm-up of three steps.
@@ -79,7 +80,7 @@ def test_a_loss_that_is_not_finite_makes_no_update(
         model.head.bias.fill_(torch.nan)
     before = parameters_of(model)
     trainer = LiveTrainer(KEY, model, splits, config.training, Accelerator(cpu=True))
-    (score,) = trainer.train_step(1)
+    (score,) = make_update(trainer, 1)
     after = parameters_of(model)
 
     assert not score.is_finite
@@ -107,7 +108,7 @@ def test_accuracy_counts_every_example_once_whatever_the_batches(
 def test_scores_come_in_the_order_of_the_examples(config: RunConfig, model: TextClassifier, splits: LiveSplits) -> None:
     trainer = LiveTrainer(KEY, model, splits, config.training, Accelerator(cpu=True))
     for step in (1, 2, 3):
-        trainer.train_step(step)
+        make_update(trainer, step)
     (evaluation,) = trainer.evaluate("test")
     model.eval()
     with torch.inference_mode():
@@ -123,11 +124,11 @@ def test_the_best_weights_come_back_for_the_test_split(
     config: RunConfig, model: TextClassifier, splits: LiveSplits
 ) -> None:
     trainer = LiveTrainer(KEY, model, splits, config.training, Accelerator(cpu=True))
-    trainer.train_step(1)
+    make_update(trainer, 1)
     (then,) = trainer.evaluate("test")
     trainer.keep_best([0])
     for step in (2, 3):
-        trainer.train_step(step)
+        make_update(trainer, step)
     (now,) = trainer.evaluate("test")
     (best,) = trainer.evaluate_best("test")
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -159,6 +160,19 @@ def test_a_document_that_is_not_valid_ends_with_code_40_and_names_the_field(
 
 
 def test_an_unforeseen_end_is_code_1_with_its_traceback_in_the_log(
+    make_config: MakeConfig, start_worker: StartWorker, finish: Finish
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        config = make_config(Mode.FROZEN, execution={"metrics_port": taken.getsockname()[1]})
+        ended = finish(start_worker(config))
+
+    assert ended.exit_code == 1
+    assert ended.termination_log is not None
+    assert ended.termination_log.problem.startswith("OSError: [Errno 98] Address already in use")
+    assert ended.events[-1]["exception"][0]["exc_type"] == "OSError"
+
+
+def test_a_store_that_cannot_be_used_is_code_1_with_one_message(
     tmp_path: Path, make_config: MakeConfig, start_worker: StartWorker, finish: Finish
 ) -> None:
     (tmp_path / "file").touch()
@@ -167,8 +181,9 @@ def test_an_unforeseen_end_is_code_1_with_its_traceback_in_the_log(
 
     assert ended.exit_code == 1
     assert ended.termination_log is not None
-    assert ended.termination_log.problem.startswith("NotADirectoryError: ")
-    assert ended.events[-1]["exception"][0]["exc_type"] == "NotADirectoryError"
+    assert ended.termination_log.problem.endswith("seed-0/config.json cannot be written: Not a directory.")
+    assert ended.termination_log.remedy.startswith("Check --results: something else lies there")
+    assert "exception" not in ended.events[-1]
 
 
 def test_a_termination_log_that_cannot_be_written_does_not_change_the_exit_code(

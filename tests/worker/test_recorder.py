@@ -32,12 +32,14 @@ def records(tmp_path: Path) -> RunRecords:
     return RunRecords(ResultsStore(str(tmp_path)), "trial", "frozen-llama", 0)
 
 
-def test_every_start_is_an_attempt_and_its_end_is_put_down(
+def test_every_start_is_an_attempt_and_its_first_end_is_put_down(
     start: Callable[..., RunRecorder], records: RunRecords
 ) -> None:
     start()
-    start().end_attempt(44, {"training": 1.5}, FAILURE)
-    start().end_attempt(0, {}, None)
+    start().end_attempt({"training": 1.5}, FAILURE)
+    finished = start()
+    finished.end_attempt({})
+    finished.end_attempt({}, FAILURE)
     killed, failed, done = records.read_attempts()
 
     assert [attempt.number for attempt in (killed, failed, done)] == [1, 2, 3]
@@ -109,7 +111,6 @@ def test_the_result_is_written_last(
     recorder.finish(finished.read_curve(), finished.read_predictions(), result)
 
     assert written == ["curve.jsonl", "predictions.jsonl", "result.json"]
-    assert recorder.is_finished
     assert records.read_result() == result
 
 

@@ -15,9 +15,10 @@ from hub_server import HubServer
 from worker.backbone import prepare_backbone
 from worker.contract.arms import BackboneSpec
 from worker.contract.config import Execution, PrepareConfig, PreparedBackbone, PreparedData
+from worker.contract.local_files import write_file_atomically
 from worker.contract.plan import DataSpec
 from worker.contract.records import canonical_json, content_hash
-from worker.contract.store import ResultsStore, write_file_atomically
+from worker.contract.store import ResultsStore
 from worker.data import load_split, prepare_data
 from worker.splits import SPLITS
 from worker.tiny import tiny_recipe
@@ -167,5 +168,8 @@ def test_a_test_split_whose_classes_are_held_back_is_drawn_from_train_and_a_sing
         split: {example.text.split()[0] for example in load_split(tmp_path / "cache", data, split)} for split in SPLITS
     }
     assert words == {"train": {"train"}, "validation": {"validation"}, "test": {"train"}}
-    for name, where in {"hole": "train 5", "part": "test 3"}.items():
-        assert events_of(name)[-1]["problem"] == f"acme/{name}, {where}: column 'label' holds -1."
+    for name, where, total in (("hole", "train row 5", 45), ("part", "test row 3", 3)):
+        assert (
+            events_of(name)[-1]["problem"]
+            == f"acme/{name}, {where}: column 'label' holds no class; 1 of {total} rows have none."
+        )

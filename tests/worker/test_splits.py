@@ -148,20 +148,82 @@ def test_a_large_published_split_gives_as_many_examples_as_were_asked_for() -> N
     ("rows", "classes", "said"),
     [
         (make_rows(40), CLASSES[:1], r"1 class\(es\) \(no\)"),
-        (make_rows(40, 40, 0), CLASSES, "The train split has no example of 'perhaps'"),
-        (make_rows(40, 2), CLASSES[:2], "no example of 'yes'"),
-        (make_rows(2, 2), CLASSES[:2], "The validation split has no example of 'no', 'yes'"),
-        ([], CLASSES[:2], "The train split has no example"),
         (
-            make_rows(40, 40, split="train") + make_rows(5, split="test", prefix="held out"),
+            make_rows(40, 40, 0),
+            CLASSES,
+            r"'perhaps' \(0\) to train on and to draw test and validation from: .* needs 3",
+        ),
+        (make_rows(40, 2), CLASSES[:2], r"too few examples of 'yes' \(2\)"),
+        (make_rows(2, 2), CLASSES[:2], r"too few examples of 'no' \(2\), 'yes' \(2\)"),
+        (make_rows(5, 5), CLASSES[:2], "has 10 usable examples to draw test and validation from; .* at least 12"),
+        ([], CLASSES[:2], r"too few examples of 'no' \(0\), 'yes' \(0\)"),
+        (
+            make_rows(40, 1, split="train") + make_rows(5, 5, split="test", prefix="held out"),
             CLASSES[:2],
-            "The test split has no example of 'yes'",
+            r"'yes' \(1\) to train on and to draw validation from: each class needs 2",
+        ),
+        (
+            [
+                *make_rows(9, split="train"),
+                *make_rows(1, 1, split="test", prefix="a"),
+                SourceRow("b", "no", "validation"),
+            ],
+            CLASSES[:2],
+            r"'yes' \(0\) to train on: each class needs 1",
         ),
     ],
 )
-def test_a_class_that_a_split_lacks_is_an_error(rows: Sequence[SourceRow], classes: Sequence[str], said: str) -> None:
+def test_too_few_examples_of_a_class_are_an_error_that_says_how_many_are_needed(
+    rows: Sequence[SourceRow], classes: Sequence[str], said: str
+) -> None:
     with pytest.raises(DataError, match=said):
         split_rows(rows, classes, ALL, 0)
+
+
+@given(sizes=st.lists(st.integers(0, 12), min_size=2, max_size=3), given_test=st.booleans())
+@settings(deadline=None, max_examples=100)
+def test_data_is_either_refused_or_gives_splits_that_hold_every_class(sizes: list[int], *, given_test: bool) -> None:
+    rows = make_rows(*sizes) + (make_rows(2, split="test", prefix="held out") if given_test else [])
+    classes = CLASSES[: len(sizes)]
+    try:
+        splits = split_rows(rows, classes, ALL, 0)
+    except DataError:
+        assert min(sizes) < 3 or sum(sizes) < 7 * len(sizes)
+        return
+    assert splits.absent_classes("train") == splits.absent_classes("validation") == ()
+    assert splits.absent_classes("test") == (classes[1:] if given_test else ())
+
+
+def test_as_many_examples_as_the_message_asks_for_are_enough() -> None:
+    assert split_rows(make_rows(6, 6), CLASSES[:2], ALL, 0).sizes == SplitSizes(train=8, validation=2, test=2)
+    assert split_rows(make_rows(60, 3), CLASSES[:2], ALL, 0).absent_classes("train") == ()
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_a_size_that_cannot_hold_every_class_is_an_error_that_names_the_setting(split: Split) -> None:
+    wanted = ALL.model_copy(update={split: 2})
+    own = [row for each in SPLITS for row in make_rows(9, 9, 9, split=each, prefix=each)]
+
+    with pytest.raises(DataError, match=f"data.{split}_examples is 2, which leaves out some of the 3 classes"):
+        split_rows(make_rows(40, 40, 40), CLASSES, wanted, 0)
+    with pytest.raises(DataError, match=f"data.{split}_examples is 2"):
+        split_rows(own, CLASSES, wanted, 0)
+
+
+def test_a_given_split_may_lack_a_class() -> None:
+    rows = make_rows(40, 40, split="train") + make_rows(5, split="test", prefix="held out")
+
+    splits = split_rows(rows, CLASSES[:2], ALL, 0)
+
+    assert [splits.absent_classes(split) for split in SPLITS] == [(), (), ("yes",)]
+
+
+def test_a_given_split_of_which_nothing_is_left_is_an_error_and_not_drawn() -> None:
+    rows = make_rows(40, 40, split="train") + make_rows(5, 5, split="test", prefix="held out")
+    rows += make_rows(5, 5, split="validation", prefix="held out")
+
+    with pytest.raises(DataError, match="The validation split that the source gives has no usable example"):
+        split_rows(rows, CLASSES[:2], ALL, 0)
 
 
 def test_ten_examples_of_each_class_are_enough_as_the_remedy_says() -> None:

@@ -4,16 +4,21 @@ Shapes: ``N`` examples, ``D`` features.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import torch
 
+from training_steps import make_update
+from worker.checkpoint import CheckpointFolder
 from worker.contract.plan import TrainingSettings
 from worker.contract.results import EvalPoint
 from worker.evaluate import Evaluation
 from worker.frozen import FrozenTrainer
 from worker.splits import SPLITS, Split
-from worker.trainer import RunKey, RunTrace, choose, leader, score_best_steps, train_runs
+from worker.traces import RunKey, RunTrace, choose, leader
+from worker.trainer import Observer, score_best_steps, train_runs
 
 NUM_CLASSES, D = 3, 8
 SIZES: dict[Split, int] = {"train": 60, "validation": 30, "test": 30}
@@ -33,9 +38,13 @@ def make_trainer(*keys: RunKey, settings: TrainingSettings = SETTINGS) -> Frozen
     return FrozenTrainer(keys, features, targets, NUM_CLASSES, settings)
 
 
-def train(*keys: RunKey, settings: TrainingSettings = SETTINGS) -> list[RunTrace]:
+def train(
+    *keys: RunKey, settings: TrainingSettings = SETTINGS, observe: Observer = lambda _step, _traces: None
+) -> list[RunTrace]:
+    """Train from step 0 in one go."""
     trainer = make_trainer(*keys, settings=settings)
-    traces = train_runs(trainer, settings, lambda _step, _traces: None)
+    with TemporaryDirectory() as folder:
+        traces = train_runs(trainer, settings, observe, CheckpointFolder(Path(folder), interval_seconds=3600))
     score_best_steps(trainer, traces)
     return traces
 
@@ -65,7 +74,7 @@ def test_observers_see_every_step_as_soon_as_it_is_made() -> None:
     def observe(step: int, traces: Sequence[RunTrace]) -> None:
         seen.append((step, traces[0].points[-1].step))
 
-    train_runs(make_trainer(RunKey(0, 0.05, None)), SETTINGS, observe)
+    train(RunKey(0, 0.05, None), observe=observe)
 
     assert seen == [(step, step) for step in range(11)]
 
@@ -114,9 +123,8 @@ def test_a_run_that_diverges_stops_there_and_does_not_change_a_bit_of_the_others
 
 def test_training_ends_when_every_run_has_diverged() -> None:
     steps: list[int] = []
-    trainer = make_trainer(RunKey(0, 10.0, None), RunKey(1, 10.0, None), settings=EXPLODING)
-    traces = train_runs(trainer, EXPLODING, lambda step, _traces: steps.append(step))
-    score_best_steps(trainer, traces)
+    runs = (RunKey(0, 10.0, None), RunKey(1, 10.0, None))
+    traces = train(*runs, settings=EXPLODING, observe=lambda step, _traces: steps.append(step))
 
     assert steps[-1] < EXPLODING.steps
     assert choose(traces) is None
@@ -127,7 +135,7 @@ def test_the_train_scores_are_of_the_batch_as_the_update_found_it() -> None:
     (trace,) = train(RunKey(0, 0.05, None), settings=settings)
     trainer = make_trainer(RunKey(0, 0.05, None), settings=settings)
     (untrained,) = trainer.evaluate("train")
-    (first,) = trainer.train_step(1)
+    (first,) = make_update(trainer, 1)
 
     assert (trace.points[1].train_accuracy, trace.points[1].train_loss) == (first.accuracy, first.loss)
     assert first.accuracy == untrained.accuracy

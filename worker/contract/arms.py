@@ -17,9 +17,12 @@ MAX_LABEL_LENGTH = 60
 """Characters. More do not fit a legend."""
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
-_FOLDER_PREFIXES = ("/", "./", "../", "~")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_PATH_PREFIXES = ("/", "./", "../", "~")
+_GGUF = ".gguf"
 
-BackboneKind = Literal["tiny", "folder", "hub"]
+BackboneKind = Literal["tiny", "folder", "hub", "gguf"]
+OwnCode = Literal["model", "tokenizer"]
 
 
 class Mode(StrEnum):
@@ -37,11 +40,17 @@ class BackboneSpec(Record):
     """A backbone as a person names it; the revision may still be a branch."""
 
     source: Annotated[str, Field(min_length=1)] = Field(
-        description="Hub id such as Qwen/Qwen3-1.7B-Base, a local folder (starting with /, ./, ../ or ~), "
-        "or tiny:<architecture> with one of qwen3, llama, mistral, smollm3, gemma3, qwen2."
+        description="Hub id such as Qwen/Qwen3-1.7B-Base, a local folder or .gguf file (starting with /, ./, ../ "
+        "or ~), or tiny:<architecture> with one of qwen3, llama, mistral, smollm3, gemma3, qwen2."
     )
     revision: str | None = Field(
         default=None, description="Branch, tag or commit of a hub id; the default branch when left out."
+    )
+    allow_code: bool = Field(
+        default=False,
+        strict=True,
+        description="Run the code that comes with the model, where transformers has no class for it. "
+        "A hub id is then pinned: revision is a commit of 40 hex digits.",
     )
 
     @field_validator("source")
@@ -52,12 +61,16 @@ class BackboneSpec(Record):
             if architecture not in TINY_ARCHITECTURES:
                 msg = f"unknown tiny architecture {architecture!r}; there are {', '.join(TINY_ARCHITECTURES)}"
                 raise ValueError(msg)
-        elif not source.startswith(_FOLDER_PREFIXES) and not _HUB_ID.fullmatch(source):
-            msg = (
-                f"{source!r} is neither a hub id (owner/name), nor tiny:<architecture>, "
-                "nor a folder (write it with ./ or / in front)"
-            )
-            raise ValueError(msg)
+        elif not source.startswith(_PATH_PREFIXES):
+            if source.lower().endswith(_GGUF):
+                msg = f"{source!r} is a file: write it with ./ or / in front"
+                raise ValueError(msg)
+            if not _HUB_ID.fullmatch(source):
+                msg = (
+                    f"{source!r} is neither a hub id (owner/name), nor tiny:<architecture>, "
+                    "nor a folder or .gguf file (write it with ./ or / in front)"
+                )
+                raise ValueError(msg)
         return source
 
     @model_validator(mode="after")
@@ -67,17 +80,37 @@ class BackboneSpec(Record):
             raise ValueError(msg)
         return self
 
+    @model_validator(mode="after")
+    def _check_allow_code(self) -> "BackboneSpec":
+        if self.allow_code and self.kind not in {"hub", "folder"}:
+            msg = f"allow_code has no meaning for {self.source!r}; only hub ids and folders can hold code"
+            raise ValueError(msg)
+        if self.allow_code and self.kind == "hub" and not _COMMIT.fullmatch(self.revision or ""):
+            msg = (
+                f"allow_code with revision {self.revision!r}: code is run only as it was read, so write the commit "
+                'that you have read, revision = "<40 hex digits>"'
+            )
+            raise ValueError(msg)
+        return self
+
     @property
     def kind(self) -> BackboneKind:
         """Where the weights come from."""
         if self.source.startswith("tiny:"):
             return "tiny"
-        return "folder" if self.source.startswith(_FOLDER_PREFIXES) else "hub"
+        if not self.source.startswith(_PATH_PREFIXES):
+            return "hub"
+        return "gguf" if self.source.lower().endswith(_GGUF) else "folder"
 
     @property
     def short_name(self) -> str:
         """The last part of the source: what a person calls this backbone."""
-        return self.source.removeprefix("tiny:").rstrip("/").rsplit("/", 1)[-1]
+        name = self.source.removeprefix("tiny:").rstrip("/").rsplit("/", 1)[-1]
+        return name[: -len(_GGUF)] if self.kind == "gguf" else name
+
+
+_BESIDE_BACKBONE = ("revision", "allow_code")
+"""Keys of a ``BackboneSpec`` that the short form of an arm has beside ``backbone``."""
 
 
 class Arm(Record):
@@ -98,8 +131,7 @@ class Arm(Record):
         if isinstance(data, dict) and isinstance(data.get("backbone"), str):
             data = dict(data)
             spec = {"source": data.pop("backbone")}
-            if "revision" in data:
-                spec["revision"] = data.pop("revision")
+            spec |= {key: data.pop(key) for key in _BESIDE_BACKBONE if key in data}
             data["backbone"] = spec
         return data
 
@@ -107,11 +139,13 @@ class Arm(Record):
     def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         """Describe the short form too: it is the one that plan files use."""
         schema = handler.resolve_ref_schema(handler(core_schema))
-        revision = BackboneSpec.model_fields["revision"].description
         full = schema["properties"]["backbone"]
-        source = {"type": "string", "description": BackboneSpec.model_fields["source"].description}
+        about = {name: field.description for name, field in BackboneSpec.model_fields.items()}
+        source = {"type": "string", "description": about["source"]}
+        text_or_null = {"anyOf": [{"type": "string"}, {"type": "null"}]}
         schema["properties"]["backbone"] = {"anyOf": [source, full]}
-        schema["properties"]["revision"] = {"anyOf": [{"type": "string"}, {"type": "null"}], "description": revision}
+        schema["properties"]["revision"] = {**text_or_null, "description": about["revision"]}
+        schema["properties"]["allow_code"] = {"type": "boolean", "description": about["allow_code"]}
         return schema
 
     @model_validator(mode="after")

@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field, model_validator
 
-from worker.contract.arms import Arm, BackboneKind, BackboneSpec, Mode
+from worker.contract.arms import Arm, BackboneKind, BackboneSpec, Mode, OwnCode
 from worker.contract.errors import ConfigError
 from worker.contract.plan import DataSpec, Seed, Seeds, TrainingSettings
 from worker.contract.records import Record, content_hash
@@ -15,7 +15,7 @@ from worker.contract.records import Record, content_hash
 SCHEMA_VERSION: Final = 1
 """Version of every record in the results store. Raised when a reader of the old form would misread the new one."""
 
-RECIPE_VERSION = 1
+RECIPE_VERSION = 2
 """Version of the training code's results. Raised when the same settings give another curve than before, so that
 results of the old code are not reused."""
 
@@ -45,7 +45,9 @@ class PreparedData(Record):
 
     schema_version: Literal[1] = SCHEMA_VERSION
     source: str = Field(description="As in the plan.")
-    revision: str | None = Field(description="Commit of a hub data set, SHA-256 of a file, None for builtin.")
+    revision: str | None = Field(
+        description="Commit of a hub data set, SHA-256 of a file or over several, None for builtin."
+    )
     digest: Digest = Field(description="SHA-256 of classes, texts and targets of the three splits.")
     classes: tuple[str, ...] = Field(min_length=2, description="Class names; an example's target is an index here.")
     num_examples: SplitSizes = Field(description="After every rule has been applied.")
@@ -55,6 +57,13 @@ class PreparedData(Record):
     majority_accuracy: float = Field(
         ge=0, le=1, description="Validation accuracy of always naming the commonest class."
     )
+    num_empty_dropped: int = Field(default=0, ge=0, description="Rows without a text.")
+    absent_from_validation: tuple[str, ...] = Field(
+        default=(), description="Classes of which a validation split that the source gives has no example."
+    )
+    absent_from_test: tuple[str, ...] = Field(
+        default=(), description="Classes of which a test split that the source gives has no example."
+    )
 
 
 class PreparedBackbone(Record):
@@ -63,8 +72,13 @@ class PreparedBackbone(Record):
     schema_version: Literal[1] = SCHEMA_VERSION
     kind: BackboneKind = Field(description="Where it came from.")
     source: str = Field(description="As in the plan.")
-    revision: str = Field(min_length=1, description="Commit of a hub id, otherwise SHA-256 of the folder's files.")
+    revision: str = Field(
+        min_length=1, description="Commit of a hub id, otherwise SHA-256 of the file or of the folder's files."
+    )
     model_type: str = Field(description="transformers' name of the architecture.")
+    own_code: tuple[OwnCode, ...] = Field(
+        default=(), description="What is loaded by code that came with it, as its arm allows."
+    )
 
 
 class Execution(Record):
@@ -79,6 +93,17 @@ class Execution(Record):
         default=0, ge=0, le=65535, description="Port of /metrics; 0 takes a free one, None serves nothing."
     )
     flush_seconds: float = Field(default=1.0, ge=0, description="Seconds between writings of an unfinished curve.")
+    checkpoint_seconds: float = Field(
+        default=30.0,
+        ge=0,
+        description="Seconds between checkpoints: what a killed worker repeats at most. Further apart where writing "
+        "one takes more than a twentieth of that.",
+    )
+    fresh_since: float | None = Field(
+        default=None,
+        description="Unix time: results and checkpoints from before are not used, what was finished since is kept. "
+        "None uses whatever is there.",
+    )
     use_feature_cache: bool = Field(default=True, description="Keep features on disk and reuse them.")
     tokens_per_batch: int = Field(
         default=4096, ge=1, description="Padded tokens per batch when texts only pass forward; recorded in the result."

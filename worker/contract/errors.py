@@ -12,6 +12,8 @@ FreezeBenchError
 │   └── NonFiniteLossError       every learning rate diverged
 ├── ComparisonBusyError          another process runs the same comparison
 ├── HubUnreachableError          the hub does not answer now
+├── SourceUnreachableError       the host of a data file does not answer now
+├── StoreError                   the results store cannot be read or written
 ├── ResultError                  a record in the results store is missing, torn or foreign
 └── ArmsFailedError              some arms ended without a result
 ```
@@ -111,6 +113,25 @@ class ComparisonBusyError(FreezeBenchError):
 
 class HubUnreachableError(FreezeBenchError):
     """The hub does not answer, or not now: unlike a repository that is not there, this may pass."""
+
+
+class SourceUnreachableError(FreezeBenchError):
+    """The host of a remote data file does not answer, or not now: unlike a file that is not there, this may pass."""
+
+
+class StoreError(FreezeBenchError):
+    """The results store cannot be read or written: full, read-only, closed to us, or away for longer than we wait.
+
+    Args:
+        problem: What was tried, on what, and what came back.
+        remedy: What the reader can do next.
+        may_pass: Whether the same call may do better later.
+    """
+
+    def __init__(self, problem: str, *, remedy: str, may_pass: bool) -> None:
+        """Keep whether waiting can help."""
+        super().__init__(problem, remedy=remedy)
+        self.may_pass = may_pass
 
 
 class ResultError(FreezeBenchError):

@@ -1,14 +1,19 @@
 """Plans: the arms of one comparison and everything they share."""
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, StrictInt, field_validator, model_validator
 
 from worker.contract.arms import Arm, Mode
+from worker.contract.data_files import DATA_FORMS, find_form
 from worker.contract.records import Record, slug
 
 LANGUAGE_NAMES = "builtin:language-names"
 """The data set that ships with freeze-bench: which of four languages are these three names in?"""
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+_PASSWORD = re.compile(r"://[^/?#]*:[^/?#]*@")
 
 Schedule = Literal["cosine", "linear", "constant"]
 Seed = Annotated[StrictInt, Field(ge=0, lt=2**31)]
@@ -46,7 +51,8 @@ class DataSpec(Record):
 
     source: str = Field(
         min_length=1,
-        description="builtin:language-names, a path to a .csv or .jsonl file, or a hub id such as fancyzhx/ag_news.",
+        description="builtin:language-names, a hub id such as fancyzhx/ag_news, or a path or URL (https://, s3:// and "
+        "whatever fsspec reads) of a .csv, .tsv, .jsonl (each also as .gz) or .parquet file.",
     )
     revision: str | None = Field(
         default=None, description="Branch, tag or commit of a hub id; the default branch when left out."
@@ -54,6 +60,18 @@ class DataSpec(Record):
     subset: str | None = Field(default=None, description="Configuration name of a hub data set that has several.")
     text_column: str = Field(default="text", min_length=1, description="Column that holds the text.")
     target_column: str = Field(default="label", min_length=1, description="Column that holds the class.")
+    split_column: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Column that says of each row whether it is train, validation (also valid, val, dev) or test. "
+        "A split that it never names is drawn from train.",
+    )
+    validation_source: str | None = Field(
+        default=None, min_length=1, description="File or URL of an own validation split; drawn when left out."
+    )
+    test_source: str | None = Field(
+        default=None, min_length=1, description="File or URL of an own test split; drawn when left out."
+    )
     train_examples: StrictInt = Field(
         default=3520, ge=2, description="Size of the fixed train subset, in examples; all there are if fewer."
     )
@@ -73,25 +91,58 @@ class DataSpec(Record):
         if source.startswith("builtin:") and source != LANGUAGE_NAMES:
             msg = f"unknown built-in data set; there is {LANGUAGE_NAMES}"
             raise ValueError(msg)
-        if source.endswith((".tsv", ".parquet", ".json", ".txt", ".xlsx")):
-            msg = "files are read as .csv or .jsonl"
+        if source != LANGUAGE_NAMES and not find_form(source) and not _HUB_ID.fullmatch(source):
+            msg = f"{source!r} is neither a hub id (owner/name), nor {LANGUAGE_NAMES}; files are read as {DATA_FORMS}"
+            raise ValueError(msg)
+        return source
+
+    @field_validator("validation_source", "test_source")
+    @classmethod
+    def _check_own_split(cls, source: str | None) -> str | None:
+        if source is not None and not find_form(source):
+            msg = f"{source!r} is no file of a form that is read: {DATA_FORMS}"
+            raise ValueError(msg)
+        return source
+
+    @field_validator("source", "validation_source", "test_source")
+    @classmethod
+    def _check_secrets(cls, source: str | None) -> str | None:
+        if source is not None and _PASSWORD.search(source):
+            msg = "a URL with a password would be kept with the results; put it into ~/.netrc or the environment"
             raise ValueError(msg)
         return source
 
     @model_validator(mode="after")
     def _check_meaning(self) -> "DataSpec":
-        is_hub = self.source != LANGUAGE_NAMES and not self.source.endswith((".csv", ".jsonl"))
+        is_hub = self.source != LANGUAGE_NAMES and not find_form(self.source)
         for key in ("revision", "subset"):
             if getattr(self, key) is not None and not is_hub:
                 msg = f"{key} {getattr(self, key)!r} has no meaning for {self.source!r}; only hub data sets have one"
                 raise ValueError(msg)
-        columns = {"text_column", "target_column"} & self.model_fields_set
-        if self.source == LANGUAGE_NAMES and any(
-            getattr(self, key) != type(self).model_fields[key].default for key in columns
-        ):
-            msg = f"{' and '.join(sorted(columns))} have no meaning for {self.source!r}, which has no columns"
+        keys = ("text_column", "target_column", "split_column", "validation_source", "test_source")
+        changed = [key for key in keys if getattr(self, key) != type(self).model_fields[key].default]
+        if self.source == LANGUAGE_NAMES and changed:
+            msg = f"{' and '.join(changed)} have no meaning for {self.source!r}, which has neither columns nor files"
+            raise ValueError(msg)
+        if self.split_column is not None and (self.validation_source or self.test_source):
+            msg = "split_column and own files of splits contradict each other; give one or the other"
+            raise ValueError(msg)
+        columns = self.wanted_columns()
+        if len(set(columns.values())) < len(columns):
+            msg = f"{', '.join(columns)} name one column twice: {', '.join(columns.values())}"
             raise ValueError(msg)
         return self
+
+    def wanted_columns(self, *, is_split: bool = False) -> dict[str, str]:
+        """Return the columns that are read, by the setting that names each: text, class, and split if there is one.
+
+        Args:
+            is_split: Whether the table is one split as a whole.
+        """
+        wanted = {"text_column": self.text_column, "target_column": self.target_column}
+        if self.split_column is not None and not is_split:
+            wanted["split_column"] = self.split_column
+        return wanted
 
 
 class TrainingSettings(Record):

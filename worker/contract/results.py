@@ -1,13 +1,19 @@
 """What a run leaves behind: its curve, its predictions, its result, and the record of each attempt."""
 
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import (
+    Field,
+    SerializationInfo,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from worker.contract.arms import Arm
 from worker.contract.config import SCHEMA_VERSION, Digest, PreparedBackbone, RunIdentity, SplitSizes
-from worker.contract.records import Record
+from worker.contract.records import Record, content_hash
 
 
 class EvalPoint(Record):
@@ -66,6 +72,7 @@ class RunResult(Record):
     """The outcome of one (arm, seed): ``result.json``, written last, so that its presence means completeness.
 
     Holds no time and no host name, so that two runs of the same experiment can be compared byte by byte.
+    On disk it carries one more key, ``seal``: the hash of the others, so that a changed result is not taken for one.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -95,6 +102,21 @@ class RunResult(Record):
     curve_sha256: Digest = Field(description="Of the bytes of curve.jsonl.")
     predictions_sha256: Digest = Field(description="Of the bytes of predictions.jsonl.")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _check_seal(cls, document: object) -> object:
+        if isinstance(document, dict) and "seal" in document:
+            document = dict(document)
+            if document.pop("seal") != content_hash(document):
+                msg = "the text was changed after it was sealed"
+                raise ValueError(msg)
+        return document
+
+    @model_serializer(mode="wrap")
+    def _add_seal(self, serialize: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
+        document: dict[str, Any] = serialize(self)
+        return document | {"seal": content_hash(document)} if info.mode == "json" else document
+
 
 class Attempt(Record):
     """One start of a worker for one seed: a row of ``attempts.jsonl``. Rewritten at the end with what came of it."""
@@ -106,6 +128,9 @@ class Attempt(Record):
     exit_code: int | None = Field(default=None, description="As in ExitCode.")
     problem: str | None = Field(default=None, description="Why it failed; None if it did not.")
     remedy: str | None = Field(default=None, description="What to do about it; None if it did not fail.")
+    resumed_at_step: int | None = Field(
+        default=None, description="Step of the checkpoint that it went on from; None if it began anew."
+    )
     seconds_by_phase: dict[str, float] = Field(default_factory=dict, description="Seconds spent in each phase.")
 
 
@@ -116,6 +141,11 @@ class Progress(Record):
     updated_at: float = Field(description="Unix time of this record, seconds.")
     num_updates: int = Field(ge=0, description="Optimizer updates so far, over all seeds and candidates.")
     num_planned: int = Field(ge=1, description="Optimizer updates in all.")
+    stop_seconds: float = Field(
+        default=10.0,
+        ge=0,
+        description="Seconds that this worker may take to end when it is told to, checkpoint included.",
+    )
 
 
 class Failure(Record):

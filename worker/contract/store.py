@@ -1,22 +1,17 @@
-"""The results store: where each record lies, and how one is put there whole.
+"""The results store: where each record lies, and how one is written and read."""
 
-Any fsspec URL will do. A local file is written under a temporary name, flushed to the disk and renamed, so that a
-reader sees the old bytes or the new ones, never half. An object store has no rename and no append: every object is put
-whole.
-"""
+import json
+from collections.abc import Iterable
+from hashlib import sha256
+from pathlib import PurePosixPath
+from typing import Any, TypeVar
 
-import fcntl
-import os
-import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
-from typing import TypeVar
-
-import fsspec
 from pydantic import ValidationError
 
-from worker.contract.errors import ComparisonBusyError, ConfigError, ResultError
+from worker.contract.config import SCHEMA_VERSION
+from worker.contract.errors import ResultError
+from worker.contract.objects import ObjectStore
+from worker.contract.patience import log
 from worker.contract.records import Record, canonical_json
 from worker.contract.results import Attempt, EvalPoint, Prediction, RunResult
 
@@ -37,112 +32,11 @@ def run_folder(comparison: str, arm: str, seed: int) -> PurePosixPath:
     return arm_folder(comparison, arm) / f"seed-{seed}"
 
 
-def write_file_atomically(path: Path, content: bytes) -> None:
-    """Put a local file whole: temporary name, flush to disk, rename, flush the folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        os.replace(temporary, path)  # noqa: PTH105 - Path.replace is the same call; os names the syscall
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-@contextmanager
-def only_run_of(store: "ResultsStore", comparison: str) -> Iterator[None]:
-    """Keep a second process from running the same comparison, where the store is a folder.
-
-    Two would take each other's curves for their own. The lock ends with the process, however it ends. Object stores
-    have no locks: there it is up to who starts the runs.
-
-    Raises:
-        ComparisonBusyError: Another process holds it.
-    """
-    folder = store.local_path(PurePosixPath(comparison))
-    if folder is None:
-        yield
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ComparisonBusyError(
-                f"The comparison {comparison!r} in {store.url} is being run by another process.",
-                remedy="Wait for it, or give this plan another name.",
-            ) from error
-        yield
-
-
-class ResultsStore:
+class ResultsStore(ObjectStore):
     """Reads and writes records below one root.
 
-    Args:
-        url: Folder or fsspec URL of the root.
-
-    Raises:
-        ConfigError: The URL's file system is unknown or not installed.
+    Args and errors are those of ``ObjectStore``.
     """
-
-    def __init__(self, url: str) -> None:
-        """Open the file system of ``url``; nothing is created before the first write."""
-        self.url = url
-        try:
-            self._fs, self._root = fsspec.core.url_to_fs(url)
-        except (ValueError, ImportError) as error:
-            raise ConfigError(
-                f"The results store {url} cannot be opened: {error}.",
-                remedy="Name a folder, or a URL whose file system is installed (s3:// needs s3fs).",
-            ) from error
-        self._is_local = "file" in (self._fs.protocol if isinstance(self._fs.protocol, tuple) else (self._fs.protocol,))
-
-    def locate(self, path: PurePosixPath) -> str:
-        """Return where a record lies, for messages."""
-        return f"{self.url.rstrip('/')}/{path}"
-
-    def local_path(self, path: PurePosixPath) -> Path | None:
-        """Return where a record lies on this machine; None if the store is not a folder."""
-        return Path(self._root, path) if self._is_local else None
-
-    def write(self, path: PurePosixPath, content: bytes) -> None:
-        """Put one object whole."""
-        full = f"{self._root}/{path}"
-        if self._is_local:
-            write_file_atomically(Path(full), content)
-        else:
-            self._fs.pipe_file(full, content)
-
-    def read(self, path: PurePosixPath) -> bytes | None:
-        """Return an object's bytes, or None if there is none."""
-        try:
-            return bytes(self._fs.cat_file(f"{self._root}/{path}"))
-        except FileNotFoundError:
-            return None
-
-    def delete(self, path: PurePosixPath) -> None:
-        """Remove one object if it is there."""
-        try:
-            self._fs.rm_file(f"{self._root}/{path}")
-        except FileNotFoundError:
-            return
-
-    def names(self, folder: PurePosixPath) -> list[str]:
-        """Return the sorted names directly below a folder; empty if there is no such folder."""
-        try:
-            entries = self._fs.ls(f"{self._root}/{folder}", detail=False)
-        except FileNotFoundError:
-            return []
-        return sorted(PurePosixPath(entry).name for entry in entries)
 
     def write_record(self, path: PurePosixPath, record: Record) -> None:
         """Put one record as readable JSON."""
@@ -158,9 +52,11 @@ class ResultsStore:
         if content is None:
             return None
         try:
-            return form.model_validate_json(content)
-        except ValidationError as error:
+            record = form.model_validate_json(content)
+            json.loads(content, object_pairs_hook=_refuse_repeated_keys)
+        except (ValidationError, _RepeatedKeyError) as error:
             raise _not_a_record(self.locate(path), form, error) from error
+        return record
 
     def write_rows(self, path: PurePosixPath, rows: Iterable[Record]) -> bytes:
         """Put rows as JSON lines and return the bytes."""
@@ -185,11 +81,32 @@ def encode_rows(rows: Iterable[Record]) -> bytes:
     return "".join(canonical_json(row.model_dump(mode="json")) + "\n" for row in rows).encode()
 
 
-def _not_a_record(location: str, form: type[Record], error: ValidationError) -> ResultError:
-    first = error.errors()[0]
-    field = ".".join(map(str, first["loc"])) or "the whole text"
+class _RepeatedKeyError(ValueError):
+    """A JSON object holds a key twice: readers disagree about which one counts."""
+
+
+def _refuse_repeated_keys(pairs: list[tuple[str, Any]]) -> None:
+    seen: set[str] = set()
+    for key, _ in pairs:
+        if key in seen:
+            raise _RepeatedKeyError(key)
+        seen.add(key)
+
+
+def _not_a_record(location: str, form: type[Record], error: ValidationError | _RepeatedKeyError) -> ResultError:
+    if isinstance(error, _RepeatedKeyError):
+        why = f"the key {error.args[0]!r} stands there twice"
+    else:
+        newer = [detail["input"] for detail in error.errors() if detail["loc"] == ("schema_version",)]
+        if newer:
+            return ResultError(
+                f"{location} has schema_version {newer[0]!r}; this freeze-bench reads {SCHEMA_VERSION}.",
+                remedy="Use the freeze-bench that wrote it, or a newer one; or move it away and run the arm again.",
+            )
+        first = error.errors()[0]
+        why = f"{'.'.join(map(str, first['loc'])) or 'the whole text'}: {first['msg']}"
     return ResultError(
-        f"{location} is not a {form.__name__}: {field}: {first['msg']}.",
+        f"{location} is not a {form.__name__}: {why}.",
         remedy="It was written by another version, cut off, or is not ours: move it away and run the arm again.",
     )
 
@@ -222,3 +139,21 @@ class RunRecords:
     def read_attempts(self) -> list[Attempt]:
         """Return every start so far, the running one included."""
         return self.store.read_rows(self.attempts, Attempt)
+
+    def recover_attempts(self) -> list[Attempt]:
+        """Return every start so far that can be read, and set a file aside of which a part cannot.
+
+        A torn list of attempts costs the attempts in it, never the next one.
+        """
+        content = self.store.read(self.attempts) or b""
+        attempts, is_whole = [], True
+        for line in content.splitlines():
+            try:
+                attempts.append(Attempt.model_validate_json(line))
+            except ValidationError:
+                is_whole = False
+        if not is_whole:
+            aside = self.attempts.with_name(f"attempts.unreadable-{sha256(content).hexdigest()[:8]}.jsonl")
+            self.store.write(aside, content)
+            log.warning("%s is torn or not ours; a copy is %s.", self.store.locate(self.attempts), aside.name)
+        return attempts

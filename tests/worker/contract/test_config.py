@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from worker.contract import config as contract
 from worker.contract.arms import Mode
-from worker.contract.config import Device, PrepareConfig, RunConfig, WorkerConfig, arm_training
+from worker.contract.config import RECIPE_VERSION, Device, PrepareConfig, RunConfig, WorkerConfig, arm_training
 from worker.contract.errors import ConfigError
 from worker.contract.plan import TrainingSettings
 from worker.contract.records import content_hash
@@ -151,13 +151,13 @@ def test_every_seed_and_every_recipe_has_its_own_address() -> None:
     identity = read_run().identity(0)
 
     assert identity.address != read_run().identity(1).address
-    assert identity.address != identity.model_copy(update={"recipe_version": 2}).address
+    assert identity.address != identity.model_copy(update={"recipe_version": RECIPE_VERSION + 1}).address
 
 
 def test_the_form_that_is_hashed_is_fixed() -> None:
     identity = read_run().identity(0)
     document = {
-        "recipe_version": 1,
+        "recipe_version": 2,
         "mode": "live",
         "backbone_revision": "c" * 40,
         "data_digest": "d" * 64,
@@ -179,7 +179,7 @@ def test_the_form_that_is_hashed_is_fixed() -> None:
 
     assert identity.model_dump(mode="json") == document
     assert identity.address == content_hash(document)
-    assert identity.address == "4d5c9c2aa6f8b6ebd8fb98402e88daf32bbf18f02738513a169fc93c550cbb7b"
+    assert identity.address == "21c882df926ea81092efbbcf83728d3c0a176061a633a44464b32138c7d6d9a2"
 
 
 @given(

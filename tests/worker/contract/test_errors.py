@@ -47,5 +47,13 @@ def test_an_error_says_problem_and_remedy_and_ends_with_its_code(name: str, exit
     assert error.exit_code == exit_code
 
 
+@pytest.mark.parametrize("may_pass", [True, False])
+def test_a_store_error_says_whether_waiting_helps(*, may_pass: bool) -> None:
+    error = errors.StoreError("It is away.", remedy="Wait.", may_pass=may_pass)
+
+    assert (error.problem, error.remedy, error.exit_code) == ("It is away.", "Wait.", ExitCode.ERROR)
+    assert error.may_pass == may_pass
+
+
 def test_a_config_error_is_a_value_error() -> None:
     assert issubclass(errors.ConfigError, ValueError)

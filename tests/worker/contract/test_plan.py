@@ -80,6 +80,20 @@ SOURCES = st.one_of(
     st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,20}(/[A-Za-z0-9][A-Za-z0-9_.-]{0,20})?", fullmatch=True),
     st.sampled_from(["tiny:qwen3", "tiny:gemma3", "./mine", "~/models/mine", "/models/Qwen3"]),
 )
+DATA = st.fixed_dictionaries(
+    {"source": st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]{0,20}(/[A-Za-z0-9][A-Za-z0-9_-]{0,20})?", fullmatch=True)},
+    optional={
+        "subset": st.none() | st.text(),
+        "split_column": st.none() | st.text(min_size=1).filter(lambda name: name not in {"text", "label"}),
+    },
+) | st.fixed_dictionaries(
+    {
+        "source": st.sampled_from(
+            ["news.csv", "~/a b/news.TSV.gz", "s3://bucket/news.parquet", "https://host/n.jsonl?v=1"]
+        )
+    },
+    optional={"validation_source": st.sampled_from([None, "dev.csv"]), "test_source": st.just("memory://test.parquet")},
+)
 LEARNING_RATES = st.lists(st.floats(min_value=1e-9, max_value=10), min_size=1, max_size=3)
 
 
@@ -90,7 +104,7 @@ def plans(draw: st.DrawFn) -> dict[str, Any]:
     return {
         "name": f"n{draw(st.text(max_size=59))}",
         "seeds": draw(st.lists(st.integers(0, 2**31 - 1), min_size=1, max_size=4, unique=True)),
-        "data": {"source": draw(st.text(min_size=1)), "subset": draw(st.none() | st.text())},
+        "data": draw(DATA),
         "training": {
             "steps": steps,
             "eval_every": draw(st.integers(1, steps)),

@@ -13,8 +13,9 @@ from worker.contract.plan import LANGUAGE_NAMES, DataSpec, Plan, TrainingSetting
     [
         ("revision", "revision 'other' has no meaning for 'builtin:language-names'"),
         ("subset", "subset 'other' has no meaning for 'builtin:language-names'"),
-        ("text_column", "text_column have no meaning for 'builtin:language-names', which has no columns"),
-        ("target_column", "target_column have no meaning for 'builtin:language-names', which has no columns"),
+        ("text_column", "text_column have no meaning for 'builtin:language-names', which has neither columns"),
+        ("target_column", "target_column have no meaning for 'builtin:language-names', which has neither columns"),
+        ("split_column", "split_column have no meaning for 'builtin:language-names', which has neither columns"),
     ],
 )
 def test_the_built_in_data_set_takes_no_setting_of_other_sources(key: str, said: str) -> None:
@@ -44,10 +45,16 @@ def test_an_unknown_built_in_data_set_is_refused_with_the_one_there_is(source: s
         DataSpec(source=source)
 
 
-@pytest.mark.parametrize("source", ["news.tsv", "./data/news.parquet", "news.json", "news.txt", "news.xlsx"])
+@pytest.mark.parametrize(
+    "source", ["./news.json", "data/2024/news.txt", "/news.xlsx", "~/news", "s3://bucket/news.zip", "https://host/news"]
+)
 def test_a_file_of_another_form_is_refused_with_those_that_are_read(source: str) -> None:
-    with pytest.raises(ValidationError, match=r"files are read as \.csv or \.jsonl"):
+    said = r"files are read as \.csv, \.tsv, \.jsonl \(each also as \.gz\) or \.parquet"
+
+    with pytest.raises(ValidationError, match=rf"{source}.*{said}"):
         DataSpec(source=source)
+    with pytest.raises(ValidationError, match=rf"test_source\n.*{source}.* is no file of a form that is read"):
+        DataSpec(source="news.csv", test_source=source)
 
 
 WHOLE_NUMBERS = {

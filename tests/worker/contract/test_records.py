@@ -18,6 +18,7 @@ from worker.contract.config import (
     RunIdentity,
     SplitSizes,
 )
+from worker.contract.locks import LeaseHolder
 from worker.contract.plan import DataSpec, Plan, TrainingSettings
 from worker.contract.records import MAX_SLUG_LENGTH, Record, canonical_json, content_hash, slug
 
@@ -51,7 +52,9 @@ PROOF = results.BackboneProof(
 )
 PROGRESS = results.Progress(started_at=1.0, updated_at=2.0, num_updates=3, num_planned=4)
 FAILURE = results.Failure(exit_code=44, problem="It diverged.", remedy="Lower it.")
+HOLDER = LeaseHolder(token="0" * 32, host="here", process=7)
 RECORDS: list[Record] = [
+    HOLDER,
     SPEC,
     ARM,
     TRAINING,
@@ -139,6 +142,7 @@ def test_a_record_is_read_back_from_its_own_document(record: Record) -> None:
 @pytest.mark.parametrize("record", RECORDS, ids=name_of)
 def test_an_unknown_key_is_refused(record: Record) -> None:
     document = {**record.model_dump(mode="json"), "unheard_of": 1}
+    document.pop("seal", None)  # which would be told first
 
     with pytest.raises(ValidationError, match=r"unheard_of\n\s+Extra inputs are not permitted"):
         type(record).model_validate_json(json.dumps(document))

@@ -15,7 +15,17 @@ from worker.contract.results import ArmState, Attempt, EvalPoint, Failure, Predi
         (Prediction, {"split", "example", "target", "last", "best"}),
         (
             Attempt,
-            {"number", "started_at", "host", "ended_at", "exit_code", "problem", "remedy", "seconds_by_phase"},
+            {
+                "number",
+                "started_at",
+                "host",
+                "ended_at",
+                "exit_code",
+                "problem",
+                "remedy",
+                "resumed_at_step",
+                "seconds_by_phase",
+            },
         ),
         (Failure, {"exit_code", "problem", "remedy"}),
         (

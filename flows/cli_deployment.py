@@ -18,6 +18,7 @@ def serve(
     """Register the deployment compare-backbones with the Prefect server in use, and run what is submitted to it.
 
     Ctrl-C cancels what is running and keeps what is done: submit the same plan again and it goes on from there.
+    Prefect ends a cancelled run within 30 s; a worker that needs longer for its checkpoint finishes that and then ends.
     Needs a Prefect server (PREFECT_API_URL or a profile); one that is away for some minutes stops no arm.
     """
     from flows.server import set_prefect_defaults  # noqa: PLC0415

@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 from pydantic import ValidationError
 
 from flows.comparison import NO_RESULT, ArmRun
+from flows.preparation import PLAN_FILE
 from flows.status import read_status
 from worker.contract.arms import Arm
 from worker.contract.config import PreparedData, RunConfig, arm_training
@@ -33,6 +34,22 @@ class CollectedRuns:
 
     runs: Mapping[str, tuple[ArmRun, ...]]
     failures: Mapping[str, str]
+
+
+def read_plan(store: ResultsStore, folder: str) -> Plan | None:
+    """Return the plan of the comparison in a folder, or None if the folder has none.
+
+    Raises:
+        ResultError: It is not a plan, or the plan of a comparison of another name.
+    """
+    path = PurePosixPath(folder, PLAN_FILE)
+    plan = store.read_record(path, Plan)
+    if plan is not None and plan.comparison != folder:
+        raise ResultError(
+            f"{store.locate(path)} is not the plan of a comparison named {folder!r}.",
+            remedy="A comparison's folder has the name of its comparison: name it so again.",
+        )
+    return plan
 
 
 def collect_runs(store: ResultsStore, plan: Plan, data: PreparedData | None) -> CollectedRuns:

@@ -6,6 +6,7 @@ from importlib import resources
 from typing import Any
 from uuid import UUID
 
+from fsspec.implementations.local import LocalFileSystem
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.exceptions import ObjectNotFound
 
@@ -20,8 +21,6 @@ FULL_NAME = f"{NAME}/{NAME}"
 """Flow and deployment, as Prefect writes them."""
 
 _HOST_TAG = "host:"
-_PATH_STARTS = ("/", "file:")
-"""How a source begins that only machines with the same files can read; plan files are read with absolute paths."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +80,16 @@ def find_deployment(client: SyncPrefectClient) -> Deployment:
     )
 
 
+def is_local(source: str) -> bool:
+    """Whether a path or an fsspec URL names files that only machines with the same files can read.
+
+    Plan files and settings are read with absolute paths.
+    """
+    place = source.rpartition("::")[2]  # fsspec: the last of a chain is where the bytes are
+    protocol, separator, _ = place.partition(":")
+    return place.startswith("/") or bool(separator and protocol.lower() in LocalFileSystem.protocol)
+
+
 def check_paths(plan: Plan, deployment: Deployment) -> None:
     """Refuse a plan that names files of this machine when its runs happen on another.
 
@@ -91,7 +100,7 @@ def check_paths(plan: Plan, deployment: Deployment) -> None:
         return
     sources = {f"data.{key}": str(value) for key, value in plan.data if key.endswith("source")}
     sources |= {f"arm {arm.label!r}": arm.backbone.source for arm in plan.arms}
-    paths = [f"{where} is {source}" for where, source in sources.items() if source.startswith(_PATH_STARTS)]
+    paths = [f"{where} is {source}" for where, source in sources.items() if is_local(source)]
     if paths:
         raise ConfigError(
             f"Comparisons run on {deployment.host}, which does not see the files of {platform.node()}: "

@@ -5,8 +5,7 @@ from pathlib import PurePosixPath
 from pydantic import Field
 from rich.console import Console
 
-from flows.collect import read_run
-from flows.preparation import PLAN_FILE
+from flows.collect import read_plan, read_run
 from flows.settings import absolute_location
 from worker.contract.errors import ConfigError, ResultError
 from worker.contract.locks import only_run_of
@@ -37,13 +36,13 @@ def fetch_comparison(name: str, results: str, folder: str, console: Console) -> 
 
     Raises:
         ConfigError: The store has no such comparison, or the folder has another one of this name.
-        ResultError: The store's plan is torn.
+        ResultError: The store's plan is torn or of another name, or some runs did not arrive whole.
         ComparisonBusyError: The comparison is being run or fetched in the folder.
     """
     origin = Origin(results=absolute_location(results))
     source, target = ResultsStore(origin.results), ResultsStore(absolute_location(folder))
     comparison = slug(name)
-    plan = source.read_record(PurePosixPath(comparison, PLAN_FILE), Plan) if comparison else None
+    plan = read_plan(source, comparison) if comparison else None
     if plan is None:
         raise ConfigError(
             f"There is no comparison {name!r} in {results}.",
@@ -53,6 +52,7 @@ def fetch_comparison(name: str, results: str, folder: str, console: Console) -> 
     with only_run_of(target, comparison):
         target.write_record(PurePosixPath(comparison, ORIGIN_FILE), origin)
         num_copied = sum(_copy(source, target, path) for path in _missing(source, target, plan))
+        num_copied += _repair(source, target, plan)
     console.print(f"Fetched {plan.name}: {num_copied} files are new or have changed.")
     console.print(f"Draw it: freeze-bench report {target.locate(PurePosixPath(comparison))}", soft_wrap=True)
 
@@ -73,16 +73,31 @@ def _check_target(target: ResultsStore, comparison: str, origin: Origin, folder:
 
 
 def _missing(source: ResultsStore, target: ResultsStore, plan: Plan) -> list[PurePosixPath]:
-    """Return what may have to be copied: a run's result after its other files, the comparison's last of all."""
+    """Return what may have to be copied: results after what they are made of, the comparison's own files last."""
     folder = PurePosixPath(plan.comparison)
     whole: set[PurePosixPath] = set()
-    for arm in plan.arms:
-        for seed in plan.seeds:
-            here, there = (RunRecords(store, plan.comparison, arm.slug, seed) for store in (target, source))
-            if _is_whole(here) and target.read(here.result) == source.read(there.result):
-                whole |= {here.curve, here.predictions, here.result}
+    for run in _runs(target, plan):
+        if _is_whole(run) and target.read(run.result) == source.read(run.result):
+            whole |= {run.curve, run.predictions, run.result}
     paths = [path for path in source.walk(folder) if path not in whole and path.name != ORIGIN_FILE]
-    return sorted(paths, key=lambda path: (path.name == "result.json", path.parent == folder, path))
+    return sorted(paths, key=lambda path: (path.parent == folder, path.name == "result.json", path))
+
+
+def _repair(source: ResultsStore, target: ResultsStore, plan: Plan) -> int:
+    """Copy again what was made again in the store while it was copied; return how many files that were."""
+    torn = [run for run in _runs(target, plan) if target.read(run.result) is not None and not _is_whole(run)]
+    num_copied = sum(_copy(source, target, path) for run in torn for path in (run.curve, run.predictions, run.result))
+    broken = [target.locate(run.result.parent) for run in torn if not _is_whole(run)]
+    if broken:
+        raise ResultError(
+            f"{plan.name} was fetched, but {len(broken)} runs are not whole: {', '.join(broken)}.",
+            remedy="They are torn in the store, or are being made again there: fetch again when they are done.",
+        )
+    return num_copied
+
+
+def _runs(store: ResultsStore, plan: Plan) -> list[RunRecords]:
+    return [RunRecords(store, plan.comparison, arm.slug, seed) for arm in plan.arms for seed in plan.seeds]
 
 
 def _is_whole(records: RunRecords) -> bool:

@@ -5,7 +5,7 @@ Prefect sees every step as a task; what the steps do lies in the modules beside 
 """
 
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import PurePosixPath
 from typing import cast
 
@@ -19,8 +19,10 @@ from prefect.tasks import Task
 
 from flows.artifacts import publish_artifacts
 from flows.comparison import Comparison
-from flows.executors import Executor, WorkerFailedError
+from flows.context import FlowContext
+from flows.executors import WorkerFailedError
 from flows.executors.local import open_local_executor
+from flows.fetch import ORIGIN_FILE
 from flows.plot import render_comparison
 from flows.preparation import (
     PLAN_FILE,
@@ -45,20 +47,6 @@ from worker.contract.store import ResultsStore
 
 MAX_TASKS_AT_ONCE = 1024
 """Threads of tasks: nearly all of them only wait for a place."""
-
-
-@dataclass(frozen=True, slots=True)
-class FlowContext:
-    """What every task of one flow run shares."""
-
-    plan: Plan
-    store: ResultsStore
-    executor: Executor
-    board: StatusBoard
-
-    def arms_with(self, spec: BackboneSpec) -> list[str]:
-        """Return the arms that use a backbone."""
-        return [arm.slug for arm in self.plan.arms if arm.backbone == spec]
 
 
 def _may_help(_task: Task[..., object], _run: TaskRun, state: State[object]) -> bool:
@@ -155,12 +143,15 @@ def compare_backbones(plan: Plan, settings: RunnerSettings | None = None, *, fre
     end_with_runner()
     settings = settings or RunnerSettings()
     store = ResultsStore(settings.results)
-    with only_run_of(store, plan.comparison):
-        return _compare(plan, settings, store, fresh=fresh)
+    with only_run_of(store, plan.comparison) as is_ours:
+        check_plan(store, plan)
+        store.delete(PurePosixPath(plan.comparison, ORIGIN_FILE))  # made here from now on: no fetch may write over it
+        return _compare(plan, settings, store, is_ours, fresh=fresh)
 
 
-def _compare(plan: Plan, settings: RunnerSettings, store: ResultsStore, *, fresh: bool) -> Comparison:
-    check_plan(store, plan)
+def _compare(
+    plan: Plan, settings: RunnerSettings, store: ResultsStore, is_ours: Callable[[], bool], *, fresh: bool
+) -> Comparison:
     board = StatusBoard(store, plan, runtime.flow_run.id or "none")
     executor = open_local_executor(settings, plan.comparison, fresh_since=_created_at() if fresh else None)
     context = FlowContext(plan, store, executor, board)
@@ -168,8 +159,11 @@ def _compare(plan: Plan, settings: RunnerSettings, store: ResultsStore, *, fresh
         _run_arms(context)
     except BaseException:
         # Also on Ctrl-C, SIGTERM and cancellation: the tasks' threads wait for workers, and end with them.
+        if not is_ours():
+            board.close()  # before anything else: the statuses are another process's
         executor.close()
-        board.cancel_unfinished()
+        if is_ours():
+            board.cancel_unfinished()
         raise
     comparison = draw_comparison_task(context)
     if comparison.missing:

@@ -15,9 +15,13 @@ from worker.contract.arms import Arm
 from worker.contract.data_files import find_form, is_local_file, read_header
 from worker.contract.errors import ConfigError, DataError
 from worker.contract.plan import DataSpec, Plan, TrainingSettings
+from worker.contract.secrets import holds_secret
 
 MAX_PLAN_BYTES = 2**20
 """More is no plan, but a file of another kind, or a device that never ends."""
+
+MAX_HEADER_BYTES = 2**20
+"""Of a data file, that the command reads."""
 
 _TABLES: dict[str, type[BaseModel]] = {"": Plan, "data": DataSpec, "training": TrainingSettings, "arms": Arm}
 _DATA_FILES = ("source", "validation_source", "test_source")
@@ -144,9 +148,14 @@ def _check_data_file(data: DataSpec, key: str, path: Path) -> None:
     form = find_form(path.name)
     if form in {"csv", "tsv"}:
         try:
-            read_header(path, str(path), form, data.wanted_columns(is_split=key != "source"))
+            wanted = data.wanted_columns(is_split=key != "source")
+            read_header(path, str(path), form, wanted, max_bytes=MAX_HEADER_BYTES)
         except DataError as error:
             raise ConfigError(f"data.{key}: {error.problem}", remedy=error.remedy) from error
+        except OSError as error:
+            raise ConfigError(
+                f"data.{key}: {path} cannot be read now: {error.strerror}.", remedy="Check the disk, then try again."
+            ) from error
 
 
 def _describe(error: ValidationError) -> Iterator[str]:
@@ -160,9 +169,11 @@ def _describe(error: ValidationError) -> Iterator[str]:
             case "missing":
                 yield f"{where}: missing."
             case _:
-                given = "" if isinstance(detail["input"], dict | list) else f" (given: {detail['input']!r})"
+                given = detail["input"]
+                is_shown = not isinstance(given, dict | list) and not holds_secret(str(given))
+                shown = f" (given: {given!r})" if is_shown else ""
                 message = detail["msg"].removeprefix("Value error, ")
-                yield f"{where}: {message}{given}" if where else f"{message}{given}"
+                yield f"{where}: {message}{shown}" if where else f"{message}{shown}"
 
 
 def _where(location: tuple[int | str, ...]) -> str:

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from flows.collect import collect_runs
+from flows.collect import collect_runs, read_plan
 from flows.comparison import Comparison, build_comparison
 from flows.plot import render_comparison
+from flows.preparation import PLAN_FILE
 from worker.contract.config import PreparedData
 from worker.contract.errors import ArmsFailedError, ConfigError, ResultError
 from worker.contract.patience import LOOK_PATIENCE_SECONDS
@@ -84,14 +85,17 @@ def find_comparisons(
         StoreError: The store cannot be read.
     """
     store = ResultsStore(path_or_url, LOOK_PATIENCE_SECONDS)
-    if store.read(PurePosixPath("plan.json")) is not None:
+    found: list[FoundComparison] = []
+    if store.read(PurePosixPath(PLAN_FILE)) is None:
+        names = store.folder_names(PurePosixPath())
+    else:
         parent, folder = _split_last(path_or_url)
-        return [_open_comparison(ResultsStore(parent, LOOK_PATIENCE_SECONDS), folder)]
-    found = []
-    for name in store.folder_names(PurePosixPath()):
+        store, names = ResultsStore(parent, LOOK_PATIENCE_SECONDS), [folder]
+    for name in names:
         try:
-            if store.read(PurePosixPath(name, "plan.json")) is not None:
-                found.append(_open_comparison(store, name))
+            plan = read_plan(store, name)
+            if plan is not None:
+                found.append(FoundComparison(store=store, plan=plan))
         except ResultError as error:
             if on_broken is None:
                 raise
@@ -118,15 +122,6 @@ def write_report(store: ResultsStore, plan: Plan) -> Comparison:
         store.write(folder / name, content)
     store.write_record(folder / COMPARISON_FILE, comparison)
     return comparison
-
-
-def _open_comparison(store: ResultsStore, folder: str) -> FoundComparison:
-    path = PurePosixPath(folder, "plan.json")
-    plan = store.read_record(path, Plan)
-    if plan is None or plan.comparison != folder:
-        problem = f"{store.locate(path)} is not the plan of a comparison named {folder!r}."
-        raise ResultError(problem, remedy="A comparison's folder has the name of its comparison: name it so again.")
-    return FoundComparison(store=store, plan=plan)
 
 
 def _split_last(path_or_url: str) -> tuple[str, str]:

@@ -29,7 +29,7 @@ class StatusBoard:
         self._store = store
         self._comparison = plan.comparison
         self._lock = threading.Lock()
-        self._is_cancelled = False
+        self._is_closed = False
         now = time.time()
         self._statuses = {
             arm.slug: ArmStatus(state=ArmState.WAITING, flow_run=flow_run, seeds=plan.seeds, updated_at=now)
@@ -40,8 +40,6 @@ class StatusBoard:
 
     def enter(self, arm: str, state: ArmState, *, failure: Failure | None = None) -> None:
         """Put an arm into a state, with the time at which that happened."""
-        if self._is_cancelled:
-            return
         now = time.time()
         update: dict[str, object] = {"state": state, "updated_at": now, "failure": failure}
         if state is ArmState.QUEUED:
@@ -74,21 +72,33 @@ class StatusBoard:
                 self.enter(arm, ArmState.FAILED, failure=failure)
             raise
 
-    def cancel_unfinished(self) -> None:
-        """Put every arm that is in no final state into ``cancelled``, and let none leave it again."""
+    def close(self) -> None:
+        """Write nothing any more, whoever asks for it."""
+        self._store.give_up()  # a thread that waits for the store has the lock
         with self._lock:
-            self._is_cancelled = True
-        for arm, status in list(self._statuses.items()):
+            self._is_closed = True
+
+    def cancel_unfinished(self) -> None:
+        """Put every arm that is in no final state into ``cancelled``, and let none leave it again.
+
+        The store is asked once: what ended the flow is more important than this note of it.
+        """
+        self.close()
+        now = time.time()
+        cancelled = {"state": ArmState.CANCELLED, "updated_at": now, "ended_at": now}
+        for arm, status in self._statuses.items():
             if not status.state.is_final:
+                self._statuses[arm] = status.model_copy(update=cancelled)
                 try:
-                    self._update(arm, {"state": ArmState.CANCELLED, "updated_at": time.time(), "ended_at": time.time()})
+                    self._write(arm)
                 except StoreError as error:
-                    # What ended the flow is more important than this note of it.
                     log.warning("%s was cancelled, which is not put down: %s", arm, error)
                     return
 
     def _update(self, arm: str, update: dict[str, object]) -> None:
         with self._lock:
+            if self._is_closed:
+                return
             self._statuses[arm] = self._statuses[arm].model_copy(update=update)
             self._write(arm)
 

@@ -10,17 +10,18 @@ from uuid import UUID
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import State
-from prefect.exceptions import PrefectHTTPStatusError
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.utilities.urls import url_for
 from rich.console import Console
 
 from flows.compare import print_standings
 from flows.comparison import Comparison
-from flows.deployment import Deployment, check_paths, find_deployment, plan_parameters
+from flows.deployment import Deployment, check_paths, find_deployment, is_local, plan_parameters
 from flows.report import COMPARISON_FILE
 from flows.server import PrefectServerError, require_server
 from flows.watch import Watch
-from worker.contract.errors import ArmsFailedError, ConfigError, DataError, FreezeBenchError
+from worker.contract.errors import ArmsFailedError, ConfigError, DataError, FreezeBenchError, ResultError, StoreError
+from worker.contract.patience import LOOK_PATIENCE_SECONDS
 from worker.contract.plan import Plan
 from worker.contract.store import ResultsStore
 
@@ -44,12 +45,6 @@ class Submission:
     flow_run: UUID
     url: str
     """Of the flow run in the Prefect UI."""
-
-    @property
-    def store(self) -> ResultsStore | None:
-        """The results store that the run writes to; None if it cannot be read from here."""
-        results = self.deployment.results
-        return ResultsStore(results, 0) if results and ("://" in results or self.deployment.is_here) else None
 
 
 def submit_plan(plan: Plan, console: Console, *, fresh: bool, shared_paths: bool) -> Submission:
@@ -90,18 +85,40 @@ def follow(submission: Submission, console: Console) -> None:
         FlowRunError: The run was cancelled, crashed, or failed otherwise.
         PrefectServerError: The server stayed away for minutes; the run goes on.
     """
-    store, plan = submission.store, submission.plan
+    store, plan = _open_store(submission.deployment, console), submission.plan
     watch: AbstractContextManager[object] = nullcontext()
     if store is not None:
         watch = Watch(store, plan, console, on_error=console.print, flow_run=str(submission.flow_run))
     with watch, get_client(sync_client=True) as client, _explaining_outages(str(client.api_url)):
         state = _wait_for_end(client, submission, console)
-    comparison = store.read_record(PurePosixPath(plan.comparison, COMPARISON_FILE), Comparison) if store else None
     error = _explain_end(state, submission)
-    if store and comparison and (error is None or isinstance(error, ArmsFailedError)):
-        print_standings(comparison, store, console)
+    if store and (error is None or isinstance(error, ArmsFailedError)):
+        _show_comparison(store, plan, console)
     if error is not None:
         raise error
+
+
+def _open_store(deployment: Deployment, console: Console) -> ResultsStore | None:
+    """Return the results store that the run writes to; None if it cannot be read from here."""
+    results = deployment.results
+    if not results or (is_local(results) and not deployment.is_here):
+        return None
+    try:
+        return ResultsStore(results, LOOK_PATIENCE_SECONDS)
+    except ConfigError as error:
+        console.print(f"Arms cannot be shown here: {error}", soft_wrap=True)
+        return None
+
+
+def _show_comparison(store: ResultsStore, plan: Plan, console: Console) -> None:
+    """Print what has come out; how the run ended does not depend on whether that can be read from here."""
+    try:
+        comparison = store.read_record(PurePosixPath(plan.comparison, COMPARISON_FILE), Comparison)
+    except (ResultError, StoreError) as error:
+        console.print(f"The comparison cannot be shown: {error}", soft_wrap=True)
+        return
+    if comparison is not None:
+        print_standings(comparison, store, console)
 
 
 def _create_flow_run(
@@ -121,7 +138,13 @@ def _create_flow_run(
 def _wait_for_end(client: SyncPrefectClient, submission: Submission, console: Console) -> State[object]:
     shown = ""
     while True:
-        state = client.read_flow_run(submission.flow_run).state
+        try:
+            state = client.read_flow_run(submission.flow_run).state
+        except ObjectNotFound as error:
+            raise FlowRunError(
+                f"The run of {submission.plan.name} is no longer on the Prefect server: it was deleted there.",
+                remedy="What is done is kept: submit the plan again to go on.",
+            ) from error
         if state is not None and state.name != shown:
             shown = str(state.name)
             console.print(f"{submission.plan.name}: {shown}", markup=False, highlight=False)

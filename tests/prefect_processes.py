@@ -83,7 +83,7 @@ class Prefect:
             capture_output=True,
             text=True,
             check=False,
-            timeout=240,
+            timeout=600,
         )
 
     def post(self, path: str, document: object) -> Any:  # noqa: ANN401 - any JSON value

@@ -16,7 +16,10 @@ HOST = "127.0.0.1"
 
 
 class S3Server:
-    """Serves S3 and IAM. ``cut`` makes the port refuse, and resets who is connected, as a killed server does."""
+    """Serves S3 and IAM. ``cut`` makes the port refuse, and resets who is connected, as a killed server does.
+
+    ``stall`` accepts whatever comes and answers nothing, as a server does that hangs; ``mend`` ends both.
+    """
 
     def __init__(self) -> None:
         """Nothing listens before the ``with`` block."""
@@ -24,6 +27,8 @@ class S3Server:
         self._port = self._listener.getsockname()[1]
         self._pipes: list[socket.socket] = []
         self._moto_port = 0
+        self._flows = threading.Event()
+        self._refusals: list[bytes] = []
 
     @property
     def environment(self) -> dict[str, str]:
@@ -51,6 +56,7 @@ class S3Server:
 
     def cut(self) -> None:
         """Refuse connections, and end those that there are. Idempotent."""
+        self._flows.set()
         if self._listener.fileno() >= 0:
             self._listener.shutdown(socket.SHUT_RDWR)
             self._listener.close()
@@ -61,8 +67,19 @@ class S3Server:
                 continue
         self._pipes.clear()
 
+    def stall(self) -> None:
+        """Let connections be, and pass nothing on."""
+        self._flows.clear()
+
+    def refuse_conditional_put(self, status: int, code: str) -> None:
+        """Answer the next put that names a condition with an error, in place of the server."""
+        body = f"<Error><Code>{code}</Code><Message>No.</Message></Error>"
+        head = f"HTTP/1.1 {status} No\r\nContent-Type: application/xml\r\nContent-Length: {len(body)}\r\n"
+        self._refusals.append(f"{head}Connection: close\r\n\r\n{body}".encode())
+
     def mend(self) -> None:
-        """Listen on the same port again. Idempotent."""
+        """Listen on the same port again, and pass on what comes. Idempotent."""
+        self._flows.set()
         if self._listener.fileno() >= 0:
             return
         self._listener = socket.create_server((HOST, self._port))
@@ -105,18 +122,27 @@ class S3Server:
                 return
             far = socket.create_connection((HOST, self._moto_port))
             self._pipes += [near, far]
-            threading.Thread(target=_relay, args=(near, far), daemon=True).start()
+            threading.Thread(target=self._relay, args=(near, far), daemon=True).start()
 
+    def _relay(self, near: socket.socket, far: socket.socket) -> None:
+        """Pass bytes both ways until either side ends."""
+        with near, far:
+            while True:
+                for ready in select.select([near, far], [], [])[0]:
+                    try:
+                        content = ready.recv(65536)
+                        self._flows.wait()
+                        if ready is near and self._refusals and b"if-none-match" in content.lower():
+                            self._refuse(near)
+                            return
+                        (far if ready is near else near).sendall(content)
+                    except OSError:
+                        return
+                    if not content:
+                        return
 
-def _relay(near: socket.socket, far: socket.socket) -> None:
-    """Pass bytes both ways until either side ends."""
-    with near, far:
-        while True:
-            for ready in select.select([near, far], [], [])[0]:
-                try:
-                    content = ready.recv(65536)
-                    (far if ready is near else near).sendall(content)
-                except OSError:
-                    return
-                if not content:
-                    return
+    def _refuse(self, near: socket.socket) -> None:
+        near.sendall(self._refusals.pop(0))
+        near.shutdown(socket.SHUT_WR)
+        while near.recv(65536):  # a body that nobody reads would reset the connection, and the answer with it
+            pass

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
+from worker.arm_lock import only_worker_of
 from worker.contract.config import RUN_CONFIG_ENV, TERMINATION_LOG_ENV, PrepareConfig, RunConfig, WorkerConfig
 from worker.contract.errors import ConfigError, ExitCode, FreezeBenchError, StoreError
 from worker.contract.proof import is_done
@@ -61,17 +62,23 @@ def run(config: RunConfig) -> None:
     """Train one arm, and record how the attempt ended whatever happens.
 
     Seeds that an earlier attempt finished are left as they are.
+
+    Raises:
+        ComparisonBusyError: Another worker trains this arm.
     """
+    store = ResultsStore(config.execution.results)
+    with only_worker_of(config):
+        missing = tuple(seed for seed in config.seeds if not is_done(store, config, seed))
+        log.info("seeds", missing=missing, done=[seed for seed in config.seeds if seed not in missing])
+        if missing:
+            _run_attempt(config.model_copy(update={"seeds": missing}), store)
+
+
+def _run_attempt(config: RunConfig, store: ResultsStore) -> None:
     from worker.exporter import serve_metrics  # noqa: PLC0415 - not needed to prepare
     from worker.monitor import Monitor  # noqa: PLC0415
     from worker.recorder import RunRecorder  # noqa: PLC0415
 
-    store = ResultsStore(config.execution.results)
-    missing = tuple(seed for seed in config.seeds if not is_done(store, config, seed))
-    log.info("seeds", missing=missing, done=[seed for seed in config.seeds if seed not in missing])
-    if not missing:
-        return
-    config = config.model_copy(update={"seeds": missing})
     monitor = Monitor(config)
     recorders: dict[int, RunRecorder] = {}
     failure: Failure | None = None

@@ -5,25 +5,22 @@ Only safetensors and GGUF are read, and no code that comes with a model is run u
 
 import shutil
 import tempfile
-import time
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
 from worker.body import backbone_folder, load_body, load_tokenizer, num_embeddings
+from worker.cache_files import MAKING, flush_folder
 from worker.contract.arms import BackboneSpec
 from worker.contract.config import PreparedBackbone, PreparedData
-from worker.contract.errors import BackboneError
+from worker.contract.errors import BackboneError, SourceChangedError
 from worker.contract.local_files import write_file_atomically
 from worker.contract.records import canonical_json, content_hash
 from worker.data import load_split, read_answer
 from worker.hub import HubFailure, fetch_model, resolve_revision
-from worker.model_files import describe_model, digest_file, digest_folder
+from worker.model_facts import describe_model
+from worker.model_files import digest_file, digest_folder, missing_weights
 from worker.tiny import tiny_recipe
-
-_MAKING = ".making-"
-_ABANDONED_SECONDS = 86_400.0
-"""Age at which a folder that is being made is nobody's any more: its maker was killed."""
 
 __all__ = ["load_body", "load_tokenizer", "num_embeddings", "prepare_backbone"]
 
@@ -42,6 +39,7 @@ def prepare_backbone(
 
     Raises:
         BackboneError: It does not exist, may not be read, or has nothing safe to load.
+        SourceChangedError: A file changed while it was read.
     """
     if spec.kind == "folder":
         return _describe_folder(spec)
@@ -70,7 +68,8 @@ def prepare_backbone(
 def _is_there(cache: Path, backbone: PreparedBackbone) -> bool:
     """Whether the cache still holds the files that an earlier answer names."""
     try:
-        return (backbone_folder(cache, backbone) / "config.json").exists()
+        folder = backbone_folder(cache, backbone)
+        return (folder / "config.json").exists() and not missing_weights(folder, backbone.source)
     except BackboneError:
         return False
 
@@ -79,7 +78,10 @@ def _request(spec: BackboneSpec, data: PreparedData) -> dict[str, str]:
     match spec.kind:
         case "hub":
             request = {"source": spec.source, "revision": resolve_revision(spec.source, spec.revision, "model")}
-            return request | ({"allow_code": "true"} if spec.allow_code else {})
+            # Which code is needed depends on the classes that the library has.
+            return request | (
+                {"allow_code": "true", "transformers": version("transformers")} if spec.allow_code else {}
+            )
         case "gguf":
             return {"file": digest_file(Path(spec.source).expanduser()), "transformers": version("transformers")}
         case _:
@@ -116,22 +118,33 @@ def _make_of_gguf(spec: BackboneSpec, cache: Path, revision: str) -> PreparedBac
     from worker.gguf_files import write_gguf_as_folder  # noqa: PLC0415 - as in _make_tiny
 
     def describe(making: Path) -> PreparedBackbone:
-        write_gguf_as_folder(Path(spec.source).expanduser(), spec.source, making)
+        path = Path(spec.source).expanduser()
+        try:
+            write_gguf_as_folder(path, spec.source, making)
+        except BackboneError:
+            _check_unchanged(path, revision)  # half of a file that is being written is wrong in many ways
+            raise
+        _check_unchanged(path, revision)
         return _describe(spec, making, revision)
 
     return _make(cache, describe)
+
+
+def _check_unchanged(path: Path, digest: str) -> None:
+    if digest_file(path) != digest:
+        raise SourceChangedError(
+            f"The backbone {path} changed while it was read.", remedy="Wait until nobody writes to it, and try again."
+        )
 
 
 def _make(cache: Path, describe: Callable[[Path], PreparedBackbone]) -> PreparedBackbone:
     """Let a backbone be made in a folder of its own, and put that in its place when it is whole."""
     parent = cache / "backbones"
     parent.mkdir(parents=True, exist_ok=True)
-    for left in parent.glob(f"{_MAKING}*"):
-        if time.time() - left.stat().st_mtime > _ABANDONED_SECONDS:
-            shutil.rmtree(left, ignore_errors=True)
-    making = Path(tempfile.mkdtemp(dir=parent, prefix=_MAKING))
+    making = Path(tempfile.mkdtemp(dir=parent, prefix=MAKING))
     try:
         prepared = describe(making)
+        flush_folder(making)
         place = backbone_folder(cache, prepared)
         try:
             making.rename(place)
@@ -139,6 +152,9 @@ def _make(cache: Path, describe: Callable[[Path], PreparedBackbone]) -> Prepared
             # Somebody made the same one in the meantime; any other reason is one to stop for.
             if not place.is_dir():
                 raise
+            if not _is_there(cache, prepared):
+                shutil.rmtree(place)
+                making.rename(place)
     finally:
         shutil.rmtree(making, ignore_errors=True)
     return prepared

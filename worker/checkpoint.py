@@ -1,22 +1,20 @@
 """Checkpoints: what a worker needs to go on after it was ended, as if nothing had happened.
 
-Each file is one moment. It is written under a temporary name, flushed to the disk, and then renamed to a name that
-ends in its SHA-256: a file that was torn in whatever way is not what its name says, and is passed over.
-
 Checkpoints lie in the cache. They may take many times the size of a result, and losing one costs time alone.
 """
 
+import errno
 import hashlib
 import os
-import re
 import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
 
 import torch
 
+from worker.arm_lock import arm_name
+from worker.checkpoint_files import CHECKPOINT_NAME, State, read_whole, write_whole
 from worker.contract.config import RunConfig
 from worker.contract.records import content_hash
 from worker.device import device_name, package_versions
@@ -30,10 +28,6 @@ MAX_WRITING_SHARE = 0.05
 """Share of a worker's time that may go into checkpoints; where writing takes long, they are further apart."""
 
 _PROBE_BYTES = 64 * 2**20
-_NAME = re.compile(r"(?P<stem>[0-9-]+)\.(?P<sha256>[0-9a-f]{64})\.pt")
-
-State = dict[str, Any]
-"""Tensors, numbers, texts, and lists and dictionaries of them: what ``torch.load(weights_only=True)`` reads."""
 
 
 class CheckpointFolder:
@@ -50,25 +44,54 @@ class CheckpointFolder:
         self._interval_seconds = interval_seconds
         self._written_at = time.monotonic()
         self._seconds_to_write = 0.0
+        self.newest_moment: object = None
+        """Of the last checkpoint that was written here."""
 
     def is_due(self) -> bool:
         """Whether it is time for the next one."""
         interval = max(self._interval_seconds, self._seconds_to_write / MAX_WRITING_SHARE)
         return time.monotonic() - self._written_at >= interval
 
-    def write(self, step: int, state: State) -> None:
-        """Keep one moment and forget all but the last two. A disk that is full costs the checkpoint, not the run."""
+    def write(self, step: int, state: State, moment: object = None) -> bool:
+        """Keep one moment and forget all but the last two. A disk that is full costs the checkpoint, not the run.
+
+        Args:
+            step: Orders checkpoints: the highest is the newest.
+            state: What is kept.
+            moment: What ``newest_moment`` is afterwards.
+
+        Returns:
+            Whether it was written.
+        """
         started = time.monotonic()
-        try:
-            path = write_whole(self._folder, f"{step:09d}", state)
-        except OSError as error:
-            log.error("checkpoint not written", step=step, error=str(error))
-        else:
-            log.info("checkpoint", step=step, num_bytes=path.stat().st_size)
-            for older in _newest_first(self._folder)[NUM_KEPT:]:
-                older.unlink(missing_ok=True)
-        self._written_at = time.monotonic()
-        self._seconds_to_write = self._written_at - started
+        with uninterrupted():
+            is_written = self._write(step, state)
+            if is_written:
+                self.newest_moment = moment
+                for older in _newest_first(self._folder)[NUM_KEPT:]:
+                    older.unlink(missing_ok=True)
+            self._written_at = time.monotonic()
+            self._seconds_to_write = self._written_at - started
+        return is_written
+
+    def _write(self, step: int, state: State) -> bool:
+        """Write one file; on a full disk, once more in the place of the older of two."""
+        error: OSError | None = None
+        for _ in range(2):
+            try:
+                path = write_whole(self._folder, f"{step:09d}", state)
+            except OSError as failure:
+                error = failure
+                older = _newest_first(self._folder)[1:]
+                if failure.errno != errno.ENOSPC or not older:
+                    break
+                for each in older:
+                    each.unlink(missing_ok=True)
+            else:
+                log.info("checkpoint", step=step, num_bytes=path.stat().st_size)
+                return True
+        log.error("checkpoint not written", step=step, error=str(error))
+        return False
 
     def append(self, first: int, end: int, state: State) -> None:
         """Keep a piece of work, from one number up to another; all pieces stay."""
@@ -117,10 +140,10 @@ class ArmCheckpoints:
     """
 
     def __init__(self, config: RunConfig, device: torch.device) -> None:
-        """Forget the checkpoints of other settings of this arm: nobody will ask for them again."""
+        """Forget the checkpoints of other settings of this arm but the newest: somebody may go back to those."""
         execution = config.execution
         self._interval_seconds = execution.checkpoint_seconds
-        self._arm = Path(execution.cache, "checkpoints", _arm_name(config))
+        self._arm = Path(execution.cache, "checkpoints", arm_name(config))
         settings = [
             config.identity(0).address,
             execution.tokens_per_batch,
@@ -130,10 +153,10 @@ class ArmCheckpoints:
             package_versions(),
         ]
         self._folder = self._arm / content_hash(settings)[:16]
-        for other in self._arm.glob("*"):
-            if other != self._folder:
-                log.info("checkpoints of other settings removed", folder=str(other))
-                shutil.rmtree(other, ignore_errors=True)
+        others = [folder for folder in self._arm.glob("*") if folder != self._folder]
+        for other in sorted(others, key=lambda folder: folder.stat().st_mtime)[:-1]:
+            log.info("checkpoints of other settings removed", folder=str(other))
+            shutil.rmtree(other, ignore_errors=True)
 
     def of(self, training: str) -> CheckpointFolder:
         """Return the checkpoints of one part of the arm's work, by name."""
@@ -144,79 +167,6 @@ class ArmCheckpoints:
         shutil.rmtree(self._arm, ignore_errors=True)
 
 
-def write_whole(folder: Path, stem: str, state: State) -> Path:
-    """Write one checkpoint file. A signal waits until that is done: torch takes what its handler raises for its own.
-
-    Raises:
-        OSError: The disk is full, or the folder cannot be written.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    for stray in folder.glob(".*.tmp"):
-        stray.unlink(missing_ok=True)
-    temporary = folder / f".{stem}.tmp"
-    with uninterrupted():
-        try:
-            path = folder / f"{stem}.{_save(state, temporary)}.pt"
-            temporary.rename(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-    return path
-
-
-def _save(state: State, path: Path) -> str:
-    """Write a state to the disk, and return the SHA-256 of its file."""
-    with path.open("wb") as file:
-        sink = _HashingSink(file)
-        try:
-            torch.save(state, sink)  # type: ignore[arg-type] # it calls write and flush alone
-        except RuntimeError as error:
-            raise (sink.error or error) from error
-        file.flush()
-        os.fsync(file.fileno())
-    return sink.sha256.hexdigest()
-
-
-def read_whole(path: Path) -> State | None:
-    """Return what a checkpoint file holds, or None if it is not what its name says."""
-    name = _NAME.fullmatch(path.name)
-    with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    if name is None or sha256 != name["sha256"]:
-        log.warning("torn checkpoint passed over", path=str(path))
-        return None
-    state: State = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    return state
-
-
-class _HashingSink:
-    """A file that is hashed while it is written. Keeps the error that torch turns into one of its own."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self.sha256 = hashlib.sha256()
-        self.error: OSError | None = None
-
-    def write(self, content: bytes) -> int:
-        self.sha256.update(content)
-        try:
-            return self._file.write(content)
-        except OSError as error:
-            self.error = error
-            raise
-
-    def flush(self) -> None:
-        self._file.flush()
-
-
 def _newest_first(folder: Path) -> list[Path]:
-    return sorted((path for path in folder.glob("*.pt")), reverse=True)
-
-
-def _arm_name(config: RunConfig) -> str:
-    """Return a folder name that people can read and that two stores never share."""
-    return f"{config.comparison}.{config.arm.slug}.{content_hash(config.execution.results)[:12]}"
+    """Return the checkpoint files of a folder; what has another name is not ours."""
+    return sorted((path for path in folder.glob("*.pt") if CHECKPOINT_NAME.fullmatch(path.name)), reverse=True)

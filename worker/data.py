@@ -5,12 +5,13 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from pydantic import ValidationError
 
+from worker.cache_files import hash_file
 from worker.contract.config import PreparedData, SplitSizes
 from worker.contract.errors import DataError
 from worker.contract.local_files import write_file_atomically
@@ -43,6 +44,7 @@ def prepare_data(spec: DataSpec, cache: Path, *, only_look: bool = False) -> Pre
         DataError: The source cannot be read, or cannot be split as asked.
         HubUnreachableError: The hub does not answer now.
         SourceUnreachableError: The host of a remote file does not answer now.
+        SourceChangedError: A file changed while it was read.
     """
     pinned = pin_source(spec, cache, only_look=only_look)
     if pinned is None:
@@ -50,7 +52,7 @@ def prepare_data(spec: DataSpec, cache: Path, *, only_look: bool = False) -> Pre
     request = _request(spec, pinned.revision)
     answer = cache / "data" / "requests" / f"{request}.json"
     known = read_answer(answer, PreparedData)
-    if known and all(_split_path(cache, known.digest, split).exists() for split in SPLITS):
+    if known and _is_there(cache, known):
         return known
     if only_look:
         return None
@@ -85,11 +87,24 @@ def read_answer(path: Path, form: type[AnyRecord]) -> AnyRecord | None:
         return None
 
 
+def _is_there(cache: Path, data: PreparedData) -> bool:
+    """Whether the cache still holds the splits that an earlier answer names, to the byte."""
+    try:
+        hashes = [hash_file(_split_path(cache, data.digest, split)) for split in SPLITS]
+    except FileNotFoundError:
+        return False
+    return _digest(data.classes, hashes) == data.digest
+
+
+def _digest(classes: Sequence[str], hashes: Sequence[str]) -> str:
+    return content_hash([list(classes), *hashes])
+
+
 def load_split(cache: Path, data: PreparedData, split: Split) -> list[Example]:
     """Read one split of a prepared data set.
 
     Raises:
-        DataError: The cache does not hold it.
+        DataError: The cache does not hold it, or holds less or more than was prepared.
     """
     path = _split_path(cache, data.digest, split)
     try:
@@ -99,6 +114,13 @@ def load_split(cache: Path, data: PreparedData, split: Split) -> list[Example]:
             f"The {split} split of {data.source} is not in the cache ({path}).",
             remedy="Run the prepare step with this cache, or let the comparison run it.",
         ) from None
+    num_expected = getattr(data.num_examples, split)
+    if len(lines) != num_expected:
+        raise DataError(
+            f"The {split} split of {data.source} has {len(lines)} examples in the cache, {num_expected} were prepared "
+            f"({path}).",
+            remedy="Run the comparison again: it is prepared anew.",
+        )
     return [Example(**json.loads(line)) for line in lines]
 
 
@@ -113,11 +135,11 @@ def _encode(examples: Iterable[Example]) -> bytes:
 def _describe(
     spec: DataSpec, revision: str | None, splits: SplitExamples, contents: dict[Split, bytes]
 ) -> PreparedData:
-    parts = [list(splits.classes), *(hashlib.sha256(contents[split]).hexdigest() for split in SPLITS)]
+    hashes = [hashlib.sha256(contents[split]).hexdigest() for split in SPLITS]
     return PreparedData(
         source=spec.source,
         revision=revision,
-        digest=content_hash(parts),
+        digest=_digest(splits.classes, hashes),
         classes=splits.classes,
         num_examples=splits.sizes,
         num_train_available=splits.num_train_available,

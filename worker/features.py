@@ -21,7 +21,7 @@ from worker.contract.local_files import write_file_atomically
 from worker.contract.records import content_hash
 from worker.device import device_name, package_versions
 from worker.events import log
-from worker.lifecycle import uninterrupted
+from worker.lifecycle import stop_if_told, uninterrupted
 from worker.model import PooledBackbone
 from worker.tokens import TokenizedTexts, batches_by_length
 
@@ -137,6 +137,7 @@ def extract_features(
     try:
         with torch.inference_mode():
             for batch in batches[len(pooled) :]:
+                stop_if_told()
                 values_BD = backbone(batch.ids_BT.to(device), batch.mask_BT.to(device)).cpu()
                 with uninterrupted():
                     pooled.append(values_BD)
@@ -162,5 +163,5 @@ def _read_pieces(pieces: CheckpointFolder) -> list[Tensor]:
     pooled: list[Tensor] = []
     for piece in pieces.read_pieces():
         if piece["first"] == len(pooled):
-            pooled.extend(piece["pooled"])
+            pooled.extend(values_BD.clone() for values_BD in piece["pooled"])
     return pooled

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from worker.checkpoint import State
+from worker.checkpoint_files import State
 from worker.contract.plan import TrainingSettings
 from worker.evaluate import Evaluation, evaluate_logits
 from worker.heads import HeadStack, linear

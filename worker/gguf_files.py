@@ -4,10 +4,12 @@ A file is read once, when it is prepared: transformers takes a hundred times as 
 """
 
 import re
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from worker.contract.errors import BackboneError
+from worker.contract.machine import is_of_the_machine
 from worker.pretrained import explaining, load_model
 
 if TYPE_CHECKING:
@@ -42,11 +44,15 @@ def write_gguf_as_folder(path: Path, source: str, folder: Path) -> None:
     facts = read_gguf(path, source)
     check_gguf(facts, source)
     remedy = "Name a GGUF file that llama.cpp's own converter made of a text model, or the model's safetensors."
-    model = load_model(path.parent, source, gguf_file=path.name)
+    # What else lies beside the file is not part of it, and would be read with it.
+    with tempfile.TemporaryDirectory() as alone:
+        Path(alone, path.name).symlink_to(path.absolute())
+        only = {"gguf_file": path.name, "local_files_only": True, "trust_remote_code": False}
+        model = load_model(Path(alone), source, **only)
+        with explaining(f"the tokenizer of {source}", remedy):
+            tokenizer = AutoTokenizer.from_pretrained(alone, **only)
     if facts.rope_factors:
         _divide_frequencies(model, facts.rope_factors)
-    with explaining(f"the tokenizer of {source}", remedy):
-        tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name, local_files_only=True)
     # The weights are plain numbers now, and may be saved.
     del model.hf_quantizer
     del model.config.quantization_config
@@ -72,6 +78,8 @@ def read_gguf(path: Path, source: str) -> GgufFacts:
         factors = [tensor.data.tolist() for tensor in reader.tensors if tensor.name == _ROPE_FACTORS]
         return GgufFacts(str(values["general.architecture"]), values, factors[0] if factors else [])
     except (OSError, ValueError, IndexError, KeyError) as error:
+        if is_of_the_machine(error):
+            raise
         raise BackboneError(
             f"{source} is not a whole GGUF file: {error}",
             remedy="Download or copy it again; compare its size with the one at its origin.",

@@ -3,13 +3,13 @@
 Only the prepare step talks to the hub; arms find what it fetched.
 """
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 from pathlib import Path
 from typing import Literal
 
+from worker.contract.arms import COMMIT
 from worker.contract.errors import HubUnreachableError
 from worker.model_files import CODE_FILES, MODEL_FILES, remedy_for_weights
 
@@ -33,9 +33,6 @@ DATASET_FILES = (
 """What is fetched of a data set repository: tables and their description, never code."""
 
 
-_COMMIT = re.compile(r"[0-9a-f]{40}")
-
-
 class HubFailure(Exception):  # noqa: N818 - internal, turned into a DataError or BackboneError by the caller
     """The hub did not give what was asked."""
 
@@ -55,7 +52,7 @@ def resolve_revision(repository: str, revision: str | None, kind: RepositoryKind
     """
     from huggingface_hub import HfApi  # noqa: PLC0415 - not needed for local sources
 
-    if revision is not None and _COMMIT.fullmatch(revision):
+    if revision is not None and COMMIT.fullmatch(revision):
         return revision
     with _explaining(repository, revision, kind):
         return str(HfApi().repo_info(repository, revision=revision, repo_type=kind).sha)

@@ -1,24 +1,26 @@
 """Data sets of the hub, as tables: one for each split that is published and can be used."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from worker.contract.data_files import check_columns
+from worker.contract.data_files import check_columns, is_url
 from worker.contract.errors import DataError
+from worker.contract.machine import is_of_the_machine
 from worker.contract.plan import DataSpec
 from worker.events import log
 from worker.hub import HubFailure, fetch_dataset
 from worker.splits import SPLITS, Split
-from worker.tables import Table, TableRow
+from worker.tables import VALUE_KINDS, Table, TableRow
 
 if TYPE_CHECKING:
-    from datasets import Dataset, DatasetDict
+    from datasets import Dataset, DatasetBuilder, DatasetDict
 
 _HELD_BACK = -1
 """Class of examples whose class is not published, as in the test splits of GLUE."""
 
-_VALUE_TYPES = {
+_USABLE_TYPES = {
     "string",
     "large_string",
     "bool",
@@ -41,15 +43,33 @@ def load_hub_tables(spec: DataSpec, commit: str, cache: Path) -> list[Table]:
     try:
         folder = fetch_dataset(spec.source, commit, cache)
         # By commit: datasets knows a local folder by path and time alone.
-        loaded = datasets.load_dataset(str(folder), spec.subset, cache_dir=str(cache / "datasets" / commit))
+        builder = datasets.load_dataset_builder(str(folder), spec.subset, cache_dir=str(cache / "datasets" / commit))
+        _check_files(spec, folder, builder)
+        builder.download_and_prepare()
+        loaded = builder.as_dataset()
     except HubFailure as failure:
         raise DataError(failure.problem, remedy=failure.remedy) from failure
     except (DatasetGenerationError, DatasetNotFoundError, ValueError, OSError) as error:
+        if is_of_the_machine(error):
+            raise
         raise DataError(
             f"The data set {spec.source} cannot be loaded: {error.__cause__ or error}",
             remedy="Check that data.source, revision and subset name a hub data set of tables.",
         ) from error
     return [_as_table(spec, split, table) for split, table in _published_splits(spec, loaded).items()]
+
+
+def _check_files(spec: DataSpec, folder: Path, builder: "DatasetBuilder") -> None:
+    """Refuse files that the repository's README names outside its commit: nothing pins them."""
+    files = [str(file) for files in (builder.config.data_files or {}).values() for file in files]
+    for file in files:
+        # Not resolved: in the hub's cache each file is a link.
+        if is_url(file) or not Path(os.path.abspath(file)).is_relative_to(folder.absolute()):  # noqa: PTH100 - resolves
+            raise DataError(
+                f"The README of {spec.source} names {file}, which lies outside of its commit.",
+                remedy="Only files of the repository itself are read: name another data set, or that file as "
+                "data.source.",
+            )
 
 
 def _published_splits(spec: DataSpec, loaded: "DatasetDict") -> dict[Split | None, "Dataset"]:
@@ -73,10 +93,10 @@ def _as_table(spec: DataSpec, split: Split | None, table: "Dataset") -> Table:
     check_columns(spec.source, table.column_names, wanted)
     for setting, column in wanted.items():
         feature = table.features[column]
-        if not isinstance(feature, ClassLabel) and getattr(feature, "dtype", None) not in _VALUE_TYPES:
+        if not isinstance(feature, ClassLabel) and getattr(feature, "dtype", None) not in _USABLE_TYPES:
             raise DataError(
                 f"{spec.source}: column {column!r} (data.{setting}) is of type {feature}.",
-                remedy="Name a column of text, whole numbers or truth values.",
+                remedy=f"Name a column of {VALUE_KINDS}.",
             )
     target = table.features[spec.target_column]
     classes = tuple(target.names) if isinstance(target, ClassLabel) else ()

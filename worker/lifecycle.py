@@ -35,7 +35,7 @@ class _Ending:
     def __init__(self) -> None:
         self.seconds = TERMINATION_SECONDS
         self.num_holds = 0
-        self.waiting: str | None = None
+        self.is_waiting = False
         self.told: str | None = None
 
 
@@ -50,7 +50,7 @@ def end_on_signals() -> None:
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Let a signal wait until the block has ended: what changes together is changed together.
+    """Let a signal wait until the block has ended well: what changes together is changed together.
 
     Only for the main thread, where signals are handled, and for what takes a moment.
     """
@@ -59,9 +59,20 @@ def uninterrupted() -> Iterator[None]:
         yield
     finally:
         _ending.num_holds -= 1
-        if _ending.waiting and not _ending.num_holds:
-            name, _ending.waiting = _ending.waiting, None
-            raise Terminated(name)
+    # After an error what belongs together may be half changed: then the error goes first, and the signal waits on.
+    if _ending.is_waiting and not _ending.num_holds:
+        stop_if_told()
+
+
+def stop_if_told() -> None:
+    """Raise ``Terminated`` if the worker was told to stop: also if that was raised before where it was swallowed.
+
+    Raises:
+        Terminated: The worker was told to stop.
+    """
+    _ending.is_waiting = False
+    if _ending.told is not None:
+        raise Terminated(_ending.told)
 
 
 def stopping_signal() -> str | None:
@@ -87,18 +98,18 @@ def _raise_terminated(number: int, _frame: FrameType | None) -> None:
     for other in (signal.SIGTERM, signal.SIGINT):
         signal.signal(other, signal.SIG_IGN)
     force_exit_after(_ending.seconds)
-    _ending.told = name = signal.Signals(number).name
-    if _ending.num_holds:
-        _ending.waiting = name
-        return
-    raise Terminated(name)
+    _ending.told = signal.Signals(number).name
+    _ending.is_waiting = _ending.num_holds > 0
+    if not _ending.is_waiting:
+        raise Terminated(_ending.told)
 
 
 def _wait_for_parent() -> None:
     # Not through sys.stdin: a daemon thread that holds its lock would abort the interpreter's own exit.
     while os.read(_STANDARD_INPUT, 1):
         pass
-    force_exit_after(ORPHAN_SECONDS)
+    if stopping_signal() is None:  # otherwise it is stopping already, in the time that it has announced
+        force_exit_after(ORPHAN_SECONDS)
     os.kill(os.getpid(), signal.SIGTERM)
 
 

@@ -3,16 +3,18 @@
 Shapes: ``B`` batch, ``T`` tokens, ``N`` examples, ``C`` classes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from worker.checkpoint import State
+from worker.checkpoint_files import State
 from worker.contract.plan import TrainingSettings
 from worker.evaluate import Evaluation, evaluate_logits
+from worker.lifecycle import uninterrupted
 from worker.model import TextClassifier
 from worker.schedule import batch_rows, lr_factor, parameter_groups, set_learning_rates
 from worker.splits import Split
@@ -76,7 +78,7 @@ class LiveTrainer:
         self._best: dict[str, Tensor] = {}
         self._tried = (0, True)
         torch.manual_seed(key.seed)
-        self._randomness = _read_randomness()
+        self._randomness = _read_randomness(accelerator.device)
 
     def try_batch(self, step: int) -> list[BatchScore]:
         """Find loss and gradients of the batch of update number ``step`` (from 1).
@@ -84,7 +86,7 @@ class LiveTrainer:
         Returns:
             Loss and accuracy on the batch, before the update.
         """
-        _set_randomness(self._randomness)
+        _set_randomness(self._randomness, self._accelerator.device)
         self._model.train()
         batch = pad(self._texts["train"], self._rows[step - 1].tolist())
         target_B = self._targets["train"][batch.rows.to(self._accelerator.device)]
@@ -104,7 +106,7 @@ class LiveTrainer:
         if is_finite:
             set_learning_rates(self._optimizer, lr_factor(step, self._settings))
             self._optimizer.step()
-        self._randomness = _read_randomness()
+        self._randomness = _read_randomness(self._accelerator.device)
 
     def evaluate(self, split: Split) -> list[Evaluation]:
         """Score the model on a whole split, without dropout."""
@@ -118,16 +120,32 @@ class LiveTrainer:
 
     def keep_best(self, _runs: Sequence[int]) -> None:
         """Remember the present weights, in host memory: one copy of the model, made once."""
-        for name, value in self._model.state_dict().items():
+        for name, value in self._weights():
             if name in self._best:
                 self._best[name].copy_(value)
             else:
                 self._best[name] = value.to("cpu", copy=True)
 
     def evaluate_best(self, split: Split) -> list[Evaluation]:
-        """Score the model on a whole split with the weights remembered, which replace the present ones."""
-        self._model.load_state_dict(self._best)
-        return self.evaluate(split)
+        """Score the model on a whole split with the weights remembered; the present ones are there again afterwards."""
+        self._swap_best()
+        try:
+            return self.evaluate(split)
+        finally:
+            self._swap_best()
+
+    def _swap_best(self) -> None:
+        """Exchange the present weights with the remembered ones, tensor by tensor."""
+        with uninterrupted(), torch.no_grad():
+            for name, value in self._weights():
+                present = value.to("cpu", copy=True)
+                value.copy_(self._best[name])
+                self._best[name] = present
+
+    def _weights(self) -> Iterator[tuple[str, Tensor]]:
+        """Yield every parameter and buffer by one of its names: tied ones once."""
+        for name, value in chain(self._model.named_parameters(), self._model.named_buffers()):
+            yield name, value.detach()
 
     def state(self) -> State:
         """Return model, optimizer, best weights and the generators' state, as they were after the last update."""
@@ -140,10 +158,16 @@ class LiveTrainer:
 
     def load_state(self, state: State) -> None:
         """Become what ``state`` was taken of."""
+        device = self._accelerator.device
+        # Copies of all: what is kept would keep the checkpoint's file on the disk, as it is only mapped.
+        moments = {
+            index: {name: value.to(device if value.ndim else "cpu", copy=True) for name, value in of_one.items()}
+            for index, of_one in state["optimizer"]["state"].items()
+        }
         self._model.load_state_dict(state["model"])
-        self._optimizer.load_state_dict(state["optimizer"])
+        self._optimizer.load_state_dict({**state["optimizer"], "state": moments})
         self._best = {name: value.clone() for name, value in state["best"].items()}
-        self._randomness = state["randomness"]
+        self._randomness = [value.clone() for value in state["randomness"]]
 
     @property
     def num_state_bytes(self) -> int:
@@ -151,13 +175,12 @@ class LiveTrainer:
         return 4 * sum(value.numel() * value.element_size() for value in self._model.parameters())
 
 
-def _read_randomness() -> list[Tensor]:
-    """Return the state of the generators that dropout draws from: the CPU's, then each GPU's."""
-    gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    return [torch.get_rng_state(), *gpus]
+def _read_randomness(device: torch.device) -> list[Tensor]:
+    """Return the state of the generators that dropout draws from: the CPU's, and the GPU's if one is used."""
+    return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
 
 
-def _set_randomness(states: Sequence[Tensor]) -> None:
+def _set_randomness(states: Sequence[Tensor], device: torch.device) -> None:
     torch.set_rng_state(states[0])
-    if states[1:]:
-        torch.cuda.set_rng_state_all(states[1:])
+    for state in states[1:]:
+        torch.cuda.set_rng_state(state, device)

@@ -3,6 +3,7 @@
 from pathlib import Path, PurePosixPath
 
 from worker.backbone import prepare_backbone
+from worker.cache_files import remove_leftovers
 from worker.contract.config import PrepareConfig
 from worker.contract.store import ResultsStore
 from worker.data import prepare_data
@@ -18,6 +19,8 @@ def prepare(config: PrepareConfig) -> None:
         FreezeBenchError: As its exit code says.
     """
     cache = Path(config.execution.cache)
+    if not config.only_look:
+        remove_leftovers(cache)
     answer = (
         prepare_data(config.data, cache, only_look=config.only_look)
         if config.backbone is None or config.prepared_data is None

@@ -3,7 +3,6 @@
 Of an encoder with a pooler, and of an encoder-decoder, only the encoder is used.
 """
 
-import errno
 import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,12 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from worker.contract.errors import BackboneError
+from worker.contract.machine import is_of_the_machine
 
 if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedModel
-
-_MACHINE_ERRORS = {errno.ENOMEM, errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EIO, errno.ESTALE}
 
 _OTHER_INPUTS = {"pixel_values", "pixel_values_videos", "input_features", "input_values"}
 """What models of images, video and sound take, in transformers' names."""
@@ -107,19 +105,10 @@ def explaining(what: str, remedy: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if _is_of_the_machine(error):
+        if is_of_the_machine(error):
             raise
         kind = "" if isinstance(error, OSError | ValueError | RuntimeError) else f"{type(error).__name__}: "
         raise BackboneError(f"transformers cannot load {what}: {kind}{error}", remedy=remedy) from error
-
-
-def _is_of_the_machine(error: Exception) -> bool:
-    """Whether an error is the machine's, which may have memory, threads and files to spare the next time."""
-    return (
-        isinstance(error, MemoryError)
-        or getattr(error, "errno", None) in _MACHINE_ERRORS
-        or any(words in str(error) for words in ("allocate memory", "start new thread"))
-    )
 
 
 def _check_inputs(config: Any, source: str) -> None:  # noqa: ANN401 - PreTrainedConfig, which mypy cannot index by

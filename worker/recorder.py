@@ -31,7 +31,12 @@ class RunRecorder:
         self._is_older_away = False
         store.write_record(self._records.config, config.model_copy(update={"seeds": (seed,)}))
         self._earlier = self._records.recover_attempts()
-        self._attempt = Attempt(number=len(self._earlier) + 1, started_at=_now(), host=socket.gethostname())
+        self._attempt = Attempt(
+            number=len(self._earlier) + 1,
+            started_at=_now(),
+            host=socket.gethostname(),
+            fresh_since=config.execution.fresh_since,
+        )
         self._write_attempts()
 
     def flush_curve(self, seed: int, points: Sequence[EvalPoint]) -> None:

@@ -4,7 +4,6 @@ Whether the host still has the file that is in the cache is asked of the host, b
 time of change). A host that says nothing of the kind is read again each time.
 """
 
-import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
@@ -13,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import fsspec
+from fsspec import AbstractFileSystem
 
-from worker.contract.errors import DataError, SourceUnreachableError
+from worker.cache_files import FETCHING, hash_file
+from worker.contract.errors import DataError, SourceChangedError, SourceUnreachableError
 from worker.contract.records import content_hash
-from worker.contract.trouble import describe, may_pass
+from worker.contract.trouble import describe, lacks_credentials, may_pass, suggest_remedy
 from worker.events import log
 
 _STAMPS = ("ETag", "etag", "Last-Modified", "LastModified", "last_modified", "mtime", "updated", "created", "md5Hash")
@@ -33,12 +34,6 @@ _SILENCE_SECONDS = 60
 """A host that sends nothing for so long is taken to be away. The whole download may take as long as it needs."""
 
 
-def hash_file(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def fetch_file(url: str, cache: Path, *, only_look: bool = False) -> Path | None:
     """Bring a remote file into the cache, or find it there.
 
@@ -53,12 +48,11 @@ def fetch_file(url: str, cache: Path, *, only_look: bool = False) -> Path | None
     Raises:
         DataError: There is no such file, it may not be read, or its file system is not installed.
         SourceUnreachableError: The host does not answer now.
+        SourceChangedError: What the host says of the file changed while it was fetched.
     """
     with _explained(url):
         files, place = fsspec.core.url_to_fs(url, **_options(url))
-        files.invalidate_cache()
-        information = files.info(place)
-    stamp = {key: str(information[key]) for key in (*_STAMPS, "size") if information.get(key) is not None}
+        stamp = _read_stamp(files, place)
     is_stamped = any(key in stamp for key in _STAMPS)
     folder = cache / "remote" / content_hash([url, stamp])
     known = [path for path in folder.glob("*") if hash_file(path) == path.name] if is_stamped else []
@@ -67,14 +61,26 @@ def fetch_file(url: str, cache: Path, *, only_look: bool = False) -> Path | None
     if only_look:
         return None
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".fetching-", dir=cache / "remote") as temporary:
+    with tempfile.TemporaryDirectory(prefix=FETCHING, dir=cache / "remote") as temporary:
         arriving = Path(temporary, "file")
         with _explained(url):
             files.get_file(place, str(arriving))
+            is_same = _read_stamp(files, place) == stamp
+        if not is_same:
+            raise SourceChangedError(
+                f"{url} changed while it was fetched.", remedy="Wait until nobody writes to it, and try again."
+            )
         path = folder / hash_file(arriving)
         os.replace(arriving, path)  # noqa: PTH105 - Path.replace is the same call; os names the syscall
     log.info("fetched", url=url, num_bytes=path.stat().st_size, sha256=path.name)
     return path
+
+
+def _read_stamp(files: AbstractFileSystem, place: str) -> dict[str, str]:
+    """Ask what the host says of a file now, as far as it changes with the content."""
+    files.invalidate_cache()
+    information = files.info(place)
+    return {key: str(information[key]) for key in (*_STAMPS, "size") if information.get(key) is not None}
 
 
 def _options(url: str) -> dict[str, Any]:
@@ -109,6 +115,8 @@ def _explain(url: str, error: BaseException) -> DataError | SourceUnreachableErr
             f"{url} cannot be read: {error}.",
             remedy="Install the package of its file system; for s3:// that is pip install 'freeze-bench[s3]'.",
         )
+    if lacks_credentials(error):
+        return DataError(f"{url} cannot be read: {describe(error)}.", remedy=suggest_remedy(error))
     if _is_http(url) and error.__cause__ is not None:
         error = error.__cause__  # fsspec 2026.9 calls all that goes wrong with HTTP a missing file
     status = getattr(error, "status", None)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from worker.contract.errors import DataError
 from worker.contract.plan import DataSpec
 from worker.splits import SPLIT_NAMES, SourceRow, Split
-from worker.tables import Table, TableRow
+from worker.tables import VALUE_KINDS, Table, TableRow
 
 _MAX_EMPTY_SHARE = 0.5
 """More rows than this without a text, and the column is taken to be the wrong one."""
@@ -68,7 +68,7 @@ class TableReading:
         if kind not in {str, int, bool}:
             raise DataError(
                 f"{where}, which is no class name.",
-                remedy="Name a column of text, whole numbers or truth values as data.target_column.",
+                remedy=f"Name a column of {VALUE_KINDS} as data.target_column.",
             )
         first = self._first_by_type.setdefault(kind, row)
         if len(self._first_by_type) > 1:

@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
+from worker.cache_files import hash_file
 from worker.contract.config import SplitSizes
 from worker.contract.data_files import find_form, is_url
-from worker.contract.errors import DataError
+from worker.contract.errors import DataError, SourceChangedError
+from worker.contract.machine import is_of_the_machine
 from worker.contract.plan import LANGUAGE_NAMES, DataSpec
 from worker.contract.records import content_hash
 from worker.hub import HubFailure, resolve_revision
 from worker.hub_tables import load_hub_tables
 from worker.language_names import CLASSES, load_language_names
-from worker.remote_files import fetch_file, hash_file
+from worker.remote_files import fetch_file
 from worker.rows import TableReading
 from worker.splits import SourceRow, Split
 from worker.tables import Table, open_table
@@ -34,6 +36,8 @@ class PinnedSource:
     """Of a hub data set."""
     files: Mapping[str, Path]
     """Where each file lies, by its setting."""
+    hashes: Mapping[str, str]
+    """SHA-256 of each file, by its setting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,24 +64,25 @@ def pin_source(spec: DataSpec, cache: Path, *, only_look: bool = False) -> Pinne
         SourceUnreachableError: The host of a file does not answer now.
     """
     if spec.source == LANGUAGE_NAMES:
-        return PinnedSource(None, None, {})
+        return PinnedSource(None, None, {}, {})
     commit = None
     files: dict[str, Path] = {}
-    revisions: dict[str, str] = {}
+    hashes: dict[str, str] = {}
     for setting in _SETTINGS:
         source = getattr(spec, setting)
         if source is None:
             continue
         if find_form(source) is None:
-            revisions[setting] = commit = _resolve_commit(spec)
+            commit = _resolve_commit(spec)
             continue
         path = fetch_file(source, cache, only_look=only_look) if is_url(source) else _local_path(source)
         if path is None:
             return None
         files[setting] = path
-        revisions[setting] = path.name if is_url(source) else _hash_local(path)
+        hashes[setting] = path.name if is_url(source) else _hash_local(path)
+    revisions = hashes if commit is None else {"source": commit, **hashes}
     revision = revisions["source"] if len(revisions) == 1 else content_hash(revisions)
-    return PinnedSource(revision, commit, files)
+    return PinnedSource(revision, commit, files, hashes)
 
 
 def _resolve_commit(spec: DataSpec) -> str:
@@ -95,6 +100,8 @@ def _hash_local(path: Path) -> str:
     try:
         return hash_file(path)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        if is_of_the_machine(error):
+            raise
         reason = getattr(error, "strerror", error)
         raise DataError(f"The data file {path} cannot be read: {reason}.", remedy="Check the path.") from error
 
@@ -105,6 +112,7 @@ def load_source(spec: DataSpec, pinned: PinnedSource, cache: Path) -> SourceRows
     Raises:
         DataError: The source cannot be read, lacks a column, or has a value that is no text, class or split.
         HubUnreachableError: A hub data set could not be fetched.
+        SourceChangedError: A file changed since it was pinned.
     """
     if spec.source == LANGUAGE_NAMES:
         wanted = SplitSizes(train=spec.train_examples, validation=spec.validation_examples, test=spec.test_examples)
@@ -115,7 +123,22 @@ def load_source(spec: DataSpec, pinned: PinnedSource, cache: Path) -> SourceRows
         split = _SETTINGS[setting]
         tables = [table for table in tables if split is None or table.split != split]  # an own file replaces it
         tables.append(open_table(path, name, spec, split))
-    return _collect(spec, tables)
+    try:
+        rows = _collect(spec, tables)
+    except DataError:
+        _check_unchanged(spec, pinned)  # half of a file that is being written is wrong in many ways
+        raise
+    _check_unchanged(spec, pinned)
+    return rows
+
+
+def _check_unchanged(spec: DataSpec, pinned: PinnedSource) -> None:
+    for setting, path in pinned.files.items():
+        if not path.exists() or hash_file(path) != pinned.hashes[setting]:
+            raise SourceChangedError(
+                f"The data file {getattr(spec, setting)} changed while it was read.",
+                remedy="Wait until nobody writes to it, and try again.",
+            )
 
 
 def _collect(spec: DataSpec, tables: Iterable[Table]) -> SourceRows:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import count
 
 from worker.contract.config import SplitSizes
+from worker.contract.data_files import shorten_name
 from worker.contract.errors import DataError
 
 MAX_HELD_OUT_SHARE = 5
@@ -37,7 +38,7 @@ class Supply:
         """
         if len(self.classes) < 2:  # noqa: PLR2004 - telling one class from none is no task
             raise DataError(
-                f"The data set has {len(self.classes)} class(es) ({', '.join(self.classes)}).",
+                f"The data set has {len(self.classes)} class(es) ({', '.join(map(shorten_name, self.classes))}).",
                 remedy="Name the column that holds at least two classes as data.target_column.",
             )
         self._check_given()
@@ -59,7 +60,9 @@ class Supply:
         short = [target for target in range(len(self.classes)) if self.train.get(target, 0) < needed]
         if not short:
             return
-        shown = ", ".join(f"{self.classes[target]!r} ({self.train.get(target, 0)})" for target in short[:_NUM_NAMED])
+        shown = ", ".join(
+            f"{shorten_name(self.classes[target])!r} ({self.train.get(target, 0)})" for target in short[:_NUM_NAMED]
+        )
         more = f" and {len(short) - _NUM_NAMED} more" if len(short) > _NUM_NAMED else ""
         purpose = f" and to draw {' and '.join(self.drawn)} from" if self.drawn else ""
         raise DataError(

@@ -12,13 +12,15 @@ from typing import Any, NamedTuple
 
 from worker.contract.data_files import DataForm, check_columns, find_form, read_header, read_lines
 from worker.contract.errors import DataError
+from worker.contract.machine import is_of_the_machine
 from worker.contract.plan import DataSpec
 from worker.splits import Split
 
 _MAX_COLUMNS = 1000
 """Columns of JSON lines that are remembered for a message."""
 
-_VALUE_TYPES = "text, whole numbers or truth values"
+VALUE_KINDS = "text, whole numbers or truth values"
+"""What the values of a column can be, for messages."""
 
 
 class TableRow(NamedTuple):
@@ -133,6 +135,8 @@ def _read_parquet(path: Path, name: str, wanted: Mapping[str, str]) -> Iterator[
             for number, values in enumerate(rows, start=1):
                 yield _row(number, values)
     except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
+        if is_of_the_machine(error):
+            raise
         raise DataError(
             f"{name} cannot be read as Parquet, after row {number}: {error}.", remedy="Check that the file is whole."
         ) from error
@@ -144,7 +148,7 @@ def _check_parquet_type(where: str, kind: Any) -> None:  # noqa: ANN401 - pyarro
     value = kind.value_type if types.is_dictionary(kind) else kind
     tests = (types.is_string, types.is_large_string, types.is_string_view, types.is_integer, types.is_boolean)
     if not (types.is_null(value) or any(test(value) for test in tests)):
-        raise DataError(f"{where} is of type {kind}.", remedy=f"Name a column of {_VALUE_TYPES}.")
+        raise DataError(f"{where} is of type {kind}.", remedy=f"Name a column of {VALUE_KINDS}.")
 
 
 def _row(number: int, values: Sequence[Any]) -> TableRow:

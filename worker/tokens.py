@@ -5,6 +5,7 @@ Shapes: ``B`` batch, ``T`` tokens.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -147,7 +148,8 @@ def load_tokens(
         tokenizer_revision: Pins the tokenizer.
         load_tokenizer: Called only if the cache does not hold the tokens.
     """
-    key = content_hash([_TOKENS_RECIPE, data.digest, split, tokenizer_revision, max_tokens])
+    libraries = {name: version(name) for name in ("transformers", "tokenizers")}
+    key = content_hash([_TOKENS_RECIPE, data.digest, split, tokenizer_revision, max_tokens, libraries])
     path = cache / "tokens" / f"{key}.safetensors"
     try:
         with safe_open(path, framework="pt") as file:

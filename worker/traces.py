@@ -198,6 +198,6 @@ def _evaluations_state(evaluations: Evaluations) -> dict[str, Any]:
 
 def _evaluations_from(state: dict[Moment, Any]) -> Evaluations:
     return {
-        moment: (each["step"], Evaluation(each["predicted_N"], each["accuracy"], each["loss"]))
+        moment: (each["step"], Evaluation(each["predicted_N"].clone(), each["accuracy"], each["loss"]))
         for moment, each in state.items()
     }

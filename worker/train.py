@@ -1,6 +1,6 @@
 """One arm, all its seeds: from a run config to results in the store."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -9,9 +9,11 @@ from accelerate import Accelerator
 from worker.arm_data import LabelledSplits, load_arm_features, load_arm_tokens, load_labelled_splits
 from worker.backbone import load_body
 from worker.checkpoint import ArmCheckpoints
+from worker.checkpoint_files import State
 from worker.contract.arms import Mode
 from worker.contract.config import RunConfig
 from worker.contract.errors import NonFiniteLossError, OutOfDeviceMemoryError
+from worker.contract.records import content_hash
 from worker.contract.results import BackboneProof
 from worker.contract.store import ResultsStore
 from worker.device import device_name, open_accelerator, package_versions
@@ -26,7 +28,7 @@ from worker.outcome import SeedOutcome, Surroundings, describe_run, predictions
 from worker.recorder import RunRecorder, image_digest
 from worker.splits import SPLITS, Split
 from worker.traces import RunKey, RunTrace, choose
-from worker.trainer import score_best_steps, train_runs
+from worker.trainer import train_runs
 
 
 class ArmTraining:
@@ -76,20 +78,8 @@ class ArmTraining:
 
     def _train_frozen(self) -> Iterator[SeedOutcome]:
         """Train the heads of all seeds and candidates side by side on the same features."""
-        config, device = self.config, self.accelerator.device
+        config = self.config
         features = self._load_features(SPLITS)
-        with self.monitor.during("training"):
-            standardise = Standardise(features["train"].values_ND)
-            trainer = FrozenTrainer(
-                [RunKey(seed, head_lr, None) for seed in config.seeds for head_lr in config.training.head_lr],
-                {split: standardise(features[split].values_ND).to(device) for split in SPLITS},
-                {split: self.labelled.targets[split].to(device) for split in SPLITS},
-                len(config.data.classes),
-                config.training,
-            )
-            checkpoints = self.checkpoints.of("heads-" + "-".join(map(str, config.seeds)))
-            traces = train_runs(trainer, config.training, self.observer.of_training(), checkpoints)
-            score_best_steps(trainer, traces)
         origin = features["train"].origin
         proof = BackboneProof(
             weights_hash_before=origin.weights_hash_before,
@@ -98,9 +88,33 @@ class ArmTraining:
             num_trained_parameters=(features["train"].values_ND.shape[1] + 1) * len(config.data.classes),
         )
         num_truncated = sum(features[split].origin.num_truncated for split in SPLITS)
+        traces = self._train_heads(features)
         for seed in config.seeds:
-            of_seed = tuple(trace for trace in traces if trace.key.seed == seed)
-            yield SeedOutcome(seed, of_seed, proof, num_truncated, origin.tokens_per_batch)
+            yield SeedOutcome(seed, traces[seed], proof, num_truncated, origin.tokens_per_batch)
+
+    def _train_heads(self, features: Mapping[Split, Features]) -> dict[int, tuple[RunTrace, ...]]:
+        """Return what the heads of every seed have shown; those that an earlier attempt finished are not trained."""
+        config, device = self.config, self.accelerator.device
+        done = {seed: saved for seed in config.seeds if (saved := self._finished(_heads_name([seed])))}
+        traces = {seed: tuple(map(RunTrace.from_state, saved["traces"])) for seed, saved in done.items()}
+        missing = [seed for seed in config.seeds if seed not in done]
+        if not missing:
+            return traces
+        with self.monitor.during("training"):
+            standardise = Standardise(features["train"].values_ND)
+            trainer = FrozenTrainer(
+                [RunKey(seed, head_lr, None) for seed in missing for head_lr in config.training.head_lr],
+                {split: standardise(features[split].values_ND).to(device) for split in SPLITS},
+                {split: self.labelled.targets[split].to(device) for split in SPLITS},
+                len(config.data.classes),
+                config.training,
+            )
+            checkpoints = self.checkpoints.of(_heads_name(missing))
+            made = train_runs(trainer, config.training, self.observer.of_training(), checkpoints)
+        for seed in missing:
+            traces[seed] = tuple(trace for trace in made if trace.key.seed == seed)
+            self._put_finished(_heads_name([seed]), {"traces": [trace.state() for trace in traces[seed]]})
+        return traces
 
     def _train_live(self) -> Iterator[SeedOutcome]:
         """Train every candidate of every seed from the pretrained weights, one after the other."""
@@ -123,17 +137,25 @@ class ArmTraining:
 
     def _finished_candidate(self, key: RunKey) -> tuple[RunTrace, BackboneProof] | None:
         """Return what an earlier attempt made of a candidate, if it came to its end."""
-        saved = self.checkpoints.of(f"{_name(key)}-done").read_newest()
+        saved = self._finished(_live_name(key))
         if saved is None:
             return None
-        log.info("candidate was done", step=self.config.training.steps, **key._asdict())
-        self.recorders[key.seed].put_down_resumption(self.config.training.steps)
         return RunTrace.from_state(saved["trace"]), BackboneProof.model_validate(saved["proof"])
+
+    def _finished(self, training: str) -> State | None:
+        """Return what a training came to in an earlier attempt; None if it is still to be made."""
+        saved = self.checkpoints.of(f"{training}-done").read_newest()
+        if saved is not None:
+            log.info("was done", training=training, step=self.config.training.steps)
+        return saved
+
+    def _put_finished(self, training: str, state: State) -> bool:
+        return self.checkpoints.of(f"{training}-done").write(self.config.training.steps, state)
 
     def _train_candidate(
         self, key: RunKey, splits: LiveSplits, features: Features, earlier: Sequence[RunTrace]
     ) -> tuple[RunTrace, BackboneProof]:
-        config, checkpoints = self.config, self.checkpoints.of(_name(key))
+        config, checkpoints = self.config, self.checkpoints.of(_live_name(key))
         with self.monitor.during("loading"):
             backbone = PooledBackbone(
                 load_body(self.cache, config.backbone, config.training.max_tokens), is_frozen=False
@@ -146,7 +168,6 @@ class ArmTraining:
         with self.monitor.during("training"):
             (trace,) = train_runs(trainer, config.training, self.observer.of_training(earlier), checkpoints)
             hash_after = weights_hash(backbone)
-            score_best_steps(trainer, [trace])
         self.accelerator.free_memory()
         proof = BackboneProof(
             weights_hash_before=hash_before,
@@ -154,9 +175,8 @@ class ArmTraining:
             num_parameters=num_parameters(backbone),
             num_trained_parameters=num_parameters(model),
         )
-        done = {"trace": trace.state(), "proof": proof.model_dump()}
-        self.checkpoints.of(f"{_name(key)}-done").write(config.training.steps, done)
-        checkpoints.delete()
+        if self._put_finished(_live_name(key), {"trace": trace.state(), "proof": proof.model_dump()}):
+            checkpoints.delete()
         return trace, proof
 
     def _load_features(self, splits: Sequence[Split]) -> dict[Split, Features]:
@@ -185,8 +205,12 @@ class ArmTraining:
         return True
 
 
-def _name(key: RunKey) -> str:
+def _live_name(key: RunKey) -> str:
     return f"seed-{key.seed}-head-{key.head_lr}-backbone-{key.backbone_lr}"
+
+
+def _heads_name(seeds: Sequence[int]) -> str:
+    return f"heads-{content_hash(list(seeds))[:16]}"
 
 
 def _non_finite(outcome: SeedOutcome) -> NonFiniteLossError:

@@ -3,11 +3,12 @@
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from worker.checkpoint import CheckpointFolder, State
+from worker.checkpoint import CheckpointFolder
+from worker.checkpoint_files import State
 from worker.contract.errors import FreezeBenchError
 from worker.contract.plan import TrainingSettings
 from worker.evaluate import Evaluation
-from worker.lifecycle import Terminated, uninterrupted
+from worker.lifecycle import Terminated, stop_if_told, uninterrupted
 from worker.splits import Split
 from worker.traces import BatchScore, Moment, RunKey, RunTrace, TrainingState
 
@@ -35,7 +36,7 @@ class Trainer(Protocol):
         """Remember the present weights of some runs, by index, as those of their best validation step."""
 
     def evaluate_best(self, split: Split) -> list[Evaluation]:
-        """Score every run on a whole split with the weights remembered. The last call of a trainer."""
+        """Score every run on a whole split with the weights remembered; the present ones are there again afterwards."""
 
     def state(self) -> State:
         """Return everything that later updates depend on, as it was after the last update."""
@@ -49,8 +50,8 @@ def train_runs(
 ) -> list[RunTrace]:
     """Train every run of a trainer to the last step, from step 0 or from where its newest checkpoint was.
 
-    A run whose loss becomes infinite or undefined stops there; the others go on. The test split is scored after the
-    last step; ``score_best_steps`` adds the best one.
+    A run whose loss becomes infinite or undefined stops there; the others go on. The test split is scored in the end,
+    with the weights of the last step and with those of each run's best validation step.
 
     Args:
         trainer: Holds models and data.
@@ -62,9 +63,9 @@ def train_runs(
         One trace per key, in their order.
     """
     state = _resume(trainer, checkpoints)
-    saved_step: int | None = None
     try:
         while True:
+            stop_if_told()
             if not state.is_recorded:
                 evaluations = trainer.evaluate("validation") if settings.is_eval_step(state.step) else None
                 with uninterrupted():
@@ -74,23 +75,17 @@ def train_runs(
             if state.step == settings.steps or state.has_diverged:
                 break
             if checkpoints.is_due():
-                saved_step = state.step
                 _save(trainer, state, checkpoints)
             batch_scores = trainer.try_batch(state.step + 1)
             with uninterrupted():
                 trainer.update()
                 state.advance(batch_scores)
         _score_test(state.traces, "last", trainer.evaluate)
+        _score_test(state.traces, "best", trainer.evaluate_best)
     except (Terminated, FreezeBenchError):
-        if (state.step, state.is_recorded) != (saved_step, True):
-            _save(trainer, state, checkpoints)
+        _save(trainer, state, checkpoints)
         raise
     return state.traces
-
-
-def score_best_steps(trainer: Trainer, traces: Sequence[RunTrace]) -> None:
-    """Score the test split with the weights of each run's best validation step."""
-    _score_test(traces, "best", trainer.evaluate_best)
 
 
 def _resume(trainer: Trainer, checkpoints: CheckpointFolder) -> TrainingState:
@@ -102,7 +97,10 @@ def _resume(trainer: Trainer, checkpoints: CheckpointFolder) -> TrainingState:
 
 
 def _save(trainer: Trainer, state: TrainingState, checkpoints: CheckpointFolder) -> None:
-    checkpoints.write(state.step, {"loop": state.state(), "trainer": trainer.state()})
+    """Keep this moment, unless it was the last that was kept."""
+    moment = (state.step, state.is_recorded)
+    if moment != checkpoints.newest_moment:
+        checkpoints.write(state.step, {"loop": state.state(), "trainer": trainer.state()}, moment)
 
 
 def _score_test(traces: Sequence[RunTrace], moment: Moment, evaluate: Callable[[Split], list[Evaluation]]) -> None:

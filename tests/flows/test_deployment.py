@@ -194,6 +194,17 @@ def test_a_run_that_is_no_longer_watched_goes_on_until_it_is_cancelled(
 
 
 @pytest.mark.full
+@pytest.mark.timeout(700)
+@pytest.mark.usefixtures("serving")
+def test_without_any_parameter_the_demo_is_run(prefect: Prefect, results: Path) -> None:
+    run = prefect.run("deployment", "run", "compare-backbones", "--watch")
+
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "Flow run finished successfully in 'Completed'" in run.stdout.replace("\n", " ")
+    assert (results / "demo" / "comparison.png").stat().st_size > 0
+
+
+@pytest.mark.full
 @pytest.mark.usefixtures("submitted")
 def test_a_plan_that_conflicts_with_the_store_ends_like_a_bad_plan(
     workplace: Path, prefect_server: str, run_cli: Callable[..., Run]
@@ -256,13 +267,40 @@ def test_paths_of_this_machine_are_refused_by_a_deployment_on_another(make_plan:
     check_paths(plan, here)
 
 
+@pytest.mark.parametrize(
+    "source",
+    [
+        "/data/x.csv",
+        "file:///x.csv",
+        "local:///x.csv",
+        "FILE:///x.csv",
+        "simplecache::file:///x.csv",
+        "zip://a::/x.zip",
+    ],
+)
+def test_local_files_are_refused_however_they_are_written(make_plan: Callable[..., Plan], source: str) -> None:
+    from flows.deployment import Deployment, check_paths  # noqa: PLC0415 - loads Prefect
+
+    plan = make_plan("Frozen A", backbone="tiny:qwen3")
+    plan = plan.model_copy(update={"data": plan.data.model_copy(update={"source": source})})
+
+    with pytest.raises(ConfigError, match="which does not see the files of"):
+        check_paths(plan, Deployment(id=uuid4(), host="gpu-1", results=None, is_served=True))
+
+
 def test_sources_that_every_machine_can_reach_are_accepted(make_plan: Callable[..., Plan]) -> None:
     from flows.deployment import Deployment, check_paths  # noqa: PLC0415 - loads Prefect
 
     plan = make_plan("Frozen A", backbone="tiny:qwen3")
     elsewhere = Deployment(id=uuid4(), host="gpu-1", results=None, is_served=True)
 
-    for source in ("builtin:language-names", "acme/news", "https://example.org/news.csv", "s3://bucket/news.csv"):
+    reachable = (
+        "builtin:language-names",
+        "acme/news",
+        "https://example.org/news.csv",
+        "simplecache::s3://bucket/a.csv",
+    )
+    for source in reachable:
         check_paths(plan.model_copy(update={"data": plan.data.model_copy(update={"source": source})}), elsewhere)
 
 

@@ -1,11 +1,16 @@
 """Fetching: a comparison that was made elsewhere, whole on this disk, and nothing else touched."""
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import fsspec
 import pytest
 from typer.testing import Result
+
+from flows.collect import read_run
+from flows.comparison import ArmRun
+from worker.contract.plan import Plan
+from worker.contract.store import ResultsStore, RunRecords
 
 Invoke = Callable[..., Result]
 
@@ -89,18 +94,112 @@ def test_results_come_after_what_they_are_made_of(
     memory = type(fsspec.filesystem("memory"))
     cat_file = memory.cat_file
 
-    def break_at_first_predictions(self: object, path: str, *args: object, **more: object) -> bytes:
-        if path.endswith("predictions.jsonl"):
-            raise KeyboardInterrupt
+    results: list[str] = []
+
+    def break_at_second_result(self: object, path: str, *args: object, **more: object) -> bytes:
+        if path.endswith("result.json"):
+            results.append(path)
+            if len(results) > 1:
+                raise KeyboardInterrupt
         return bytes(cat_file(self, path, *args, **more))
 
     with monkeypatch.context() as broken:
-        broken.setattr(memory, "cat_file", break_at_first_predictions)
+        broken.setattr(memory, "cat_file", break_at_second_result)
         assert fetch(invoke, remote, tmp_path).exit_code == 130
-    assert not list(tmp_path.rglob("result.json"))
-    assert not list(tmp_path.rglob("comparison.json"))
+    (result,) = tmp_path.rglob("result.json")
+    assert {path.name for path in result.parent.iterdir()} >= {"curve.jsonl", "predictions.jsonl"}
+    assert len(list(tmp_path.rglob("curve.jsonl"))) == 6
+    assert not list(tmp_path.rglob("comparison.*"))
 
     assert fetch(invoke, remote, tmp_path).exit_code == 0
+
+
+@pytest.fixture
+def redone(
+    make_plan: Callable[..., Plan], make_run: Callable[..., ArmRun], put_run: Callable[[ResultsStore, ArmRun], None]
+) -> Iterator[tuple[ResultsStore, Callable[[list[float]], None]]]:
+    """A store with one run, and how to make that run again there with another curve."""
+    store, plan = ResultsStore("memory://redone"), make_plan("Frozen A")
+    store.write_record(PurePosixPath("first-try/plan.json"), plan)
+
+    def make(accuracies: list[float]) -> None:
+        put_run(store, make_run(plan, "Frozen A", accuracies))
+
+    make([0.25, 0.5, 0.75, 0.5, 0.625])
+    yield store, make
+    fsspec.filesystem("memory").rm("/redone", recursive=True)
+
+
+def test_a_run_that_is_made_again_while_it_is_fetched_arrives_whole(
+    invoke: Invoke,
+    redone: tuple[ResultsStore, Callable[[list[float]], None]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store, make = redone
+    memory = type(fsspec.filesystem("memory"))
+    cat_file = memory.cat_file
+    read: list[str] = []
+
+    def make_again_after_the_curve(self: object, path: str, *args: object, **more: object) -> bytes:
+        content = bytes(cat_file(self, path, *args, **more))
+        if path.endswith("curve.jsonl") and not read:
+            read.append(path)
+            make([0.25, 0.5, 0.75, 0.5, 0.875])
+        return content
+
+    monkeypatch.setattr(memory, "cat_file", make_again_after_the_curve)
+
+    done = fetch(invoke, store.url, tmp_path, "first-try")
+
+    assert done.exit_code == 0, done.stderr
+    run = read_run(RunRecords(ResultsStore(str(tmp_path)), "first-try", "frozen-a", 0))
+    assert run is not None
+    assert run.curve[-1].validation_accuracy == 0.875
+
+
+def test_a_run_that_is_torn_in_the_store_is_named(
+    invoke: Invoke, redone: tuple[ResultsStore, Callable[[list[float]], None]], tmp_path: Path
+) -> None:
+    store, _ = redone
+    store.write(PurePosixPath("first-try/runs/frozen-a/seed-0/curve.jsonl"), b"")
+
+    torn = fetch(invoke, store.url, tmp_path, "first-try")
+
+    assert torn.exit_code == 1
+    assert f"1 runs are not whole: {tmp_path}/first-try/runs/frozen-a/seed-0." in torn.stderr
+
+
+def test_a_plan_of_another_name_is_not_fetched_over_the_comparison_of_that_name(
+    invoke: Invoke, remote: str, copied: Path
+) -> None:
+    memory = fsspec.filesystem("memory")
+    memory.mv("/remote/small", "/remote/small-old", recursive=True)
+    before = files(copied)
+
+    refused = fetch(invoke, remote, copied, "small-old")
+
+    assert refused.exit_code == 1
+    assert "small-old/plan.json is not the plan of a comparison named 'small-old'." in refused.stderr
+    assert files(copied) == before
+
+
+@pytest.mark.full
+@pytest.mark.usefixtures("prefect_server")
+def test_a_fetched_comparison_that_was_run_here_since_is_never_written_over(
+    invoke: Invoke, remote: str, workplace: Path, tmp_path: Path
+) -> None:
+    fetch(invoke, remote, tmp_path)
+    (tmp_path / "small" / "runs" / "frozen-llama" / "seed-0" / "result.json").unlink()
+    run = invoke("compare", workplace / "small.toml", "--results", tmp_path)
+    assert run.exit_code == 0, run.output
+    before = files(tmp_path)
+
+    refused = fetch(invoke, remote, tmp_path)
+
+    assert refused.exit_code == 2
+    assert "one that was made here." in refused.stderr
+    assert files(tmp_path) == before
 
 
 def test_a_comparison_that_was_made_here_is_never_written_over(invoke: Invoke, remote: str, copied: Path) -> None:

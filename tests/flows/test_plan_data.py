@@ -1,6 +1,8 @@
 """The data of a plan, as the command sees it: paths, headers, plans of before, and hosts whose files change."""
 
+import gzip
 import json
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -97,6 +99,59 @@ def test_a_file_that_is_certain_to_fail_is_refused_before_anything_is_started(
 
     assert said.format(folder=tmp_path) in caught.value.problem
     assert caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "https://me:hunter2@host/news.csv",
+        "https://hunter2@host/news.csv",
+        "https://host/news.csv?token=hunter2",
+        "https://host/news?file=a&X-Amz-Signature=hunter2",
+    ],
+)
+@pytest.mark.parametrize("setting", ['source = "{}"', 'source = "news.csv"\ntest_source = "{}"'])
+def test_a_secret_is_refused_and_not_repeated(tmp_path: Path, setting: str, source: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_plan(put(tmp_path, setting.format(source)))
+
+    assert "would be kept with the results" in caught.value.problem
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_secret_in_a_backbone_is_refused_and_not_repeated(tmp_path: Path) -> None:
+    path = put(tmp_path, 'source = "builtin:language-names"')
+    path.write_text(path.read_text("utf-8").replace("acme/base", "https://hunter2@hub/acme/base"), "utf-8")
+
+    with pytest.raises(ConfigError) as caught:
+        load_plan(path)
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("line", [b"a" * 1024, b'"' + (b"a" * 127 + b"\n") * 8 + b'",'], ids=["one line", "many lines"])
+def test_a_small_file_with_an_endless_header_takes_neither_memory_nor_a_long_message(
+    tmp_path: Path, line: bytes
+) -> None:
+    packed = gzip.compress(line * (2**25 // len(line)))
+    (tmp_path / "news.csv.gz").write_bytes(packed)
+    tracemalloc.start()
+
+    with pytest.raises(ConfigError, match="does not end within") as caught:
+        load_plan(put(tmp_path, 'source = "news.csv.gz"'))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert len(packed) < 2**20
+    assert peak < 2**25
+    assert len(str(caught.value)) < 1000
+
+
+def test_long_names_of_columns_are_shortened_in_messages(tmp_path: Path) -> None:
+    (tmp_path / "news.csv").write_text(",".join(letter * 10_000 for letter in "abc") + "\n", "utf-8")
+
+    with pytest.raises(ConfigError, match="has no column 'text'") as caught:
+        load_plan(put(tmp_path, 'source = "news.csv"'))
+    assert len(str(caught.value)) < 1000
 
 
 def test_a_plan_that_was_stored_before_there_were_own_splits_is_the_same_plan(

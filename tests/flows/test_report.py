@@ -277,6 +277,18 @@ def test_comparisons_are_found_from_the_store_and_from_their_own_folder(store: R
     assert write_report(from_folder.store, from_folder.plan) == write_report(from_store.store, from_store.plan)
 
 
+@pytest.mark.usefixtures("records")
+def test_a_comparison_that_is_a_link_is_found(store: ResultsStore, plan: Plan, tmp_path: Path) -> None:
+    folder = Path(store.url, plan.comparison)
+    linked = tmp_path / "linked"
+    linked.mkdir()
+    (linked / plan.comparison).symlink_to(folder)
+
+    (found,) = find_comparisons(str(linked))
+
+    assert found.plan == plan
+
+
 def test_comparisons_are_found_in_an_object_store(memory_url: str, plan: Plan) -> None:
     store = ResultsStore(memory_url)
     for name in ("Second", "First"):

@@ -1,11 +1,15 @@
 """The status board: what a watcher reads of every arm, at every moment."""
 
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from flows.status import StatusBoard, read_status
+from s3_server import S3Server
+from worker.contract.errors import StoreError
 from worker.contract.plan import Plan
 from worker.contract.results import ArmState, ArmStatus, Failure
 from worker.contract.store import ResultsStore
@@ -80,6 +84,54 @@ def test_reused_seeds_are_named(store: ResultsStore, board: StatusBoard) -> None
     board.enter("frozen-a", ArmState.DONE)
 
     assert status(store).reused_seeds == (1,)
+
+
+def test_nothing_is_put_down_after_cancelling_or_closing(store: ResultsStore, board: StatusBoard) -> None:
+    board.cancel_unfinished()
+    board.enter("frozen-a", ArmState.RUNNING)
+    board.set_reused("frozen-a", [1])
+    assert (status(store).state, status(store).reused_seeds) == (ArmState.CANCELLED, ())
+
+
+def test_a_closed_board_leaves_the_statuses_to_others(store: ResultsStore, board: StatusBoard) -> None:
+    board.enter("frozen-a", ArmState.RUNNING)
+    before = status(store)
+
+    board.close()
+    board.enter("frozen-a", ArmState.DONE)
+
+    assert status(store) == before
+
+
+def test_cancelling_does_not_wait_for_a_store_that_is_silent(
+    plan: Plan, s3_url: str, s3_server: S3Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    board = StatusBoard(ResultsStore(s3_url), plan, "run-7")
+    errors: list[Exception] = []
+
+    def write() -> None:
+        try:
+            board.enter("frozen-a", ArmState.RUNNING)
+        except StoreError as error:
+            errors.append(error)
+
+    s3_server.cut()
+    try:
+        thread = threading.Thread(target=write)
+        thread.start()
+        started = time.monotonic()
+        while "asking again" not in caplog.text:
+            assert time.monotonic() < started + 30
+            time.sleep(0.01)
+
+        board.cancel_unfinished()
+
+        assert time.monotonic() - started < 10
+        thread.join()
+    finally:
+        s3_server.mend()
+    assert len(errors) == 1
+    assert "which is not put down" in caplog.text
 
 
 @pytest.mark.parametrize("final", [ArmState.DONE, ArmState.REUSED, ArmState.FAILED])

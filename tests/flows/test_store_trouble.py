@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from io import StringIO
 from pathlib import Path, PurePosixPath
 
@@ -11,10 +12,12 @@ from typer.testing import Result
 
 from flows.comparison import ArmRun
 from flows.report import redraw, write_report
-from flows.status import StatusBoard
+from flows.status import StatusBoard, read_status
 from flows.watch import Watch
 from s3_server import S3Server
 from worker.contract.config import PreparedData
+from worker.contract.lease import LeaseHolder
+from worker.contract.locks import only_run_of
 from worker.contract.plan import Plan
 from worker.contract.results import ArmState
 from worker.contract.store import ResultsStore
@@ -117,6 +120,38 @@ def test_the_whole_command_works_on_an_object_store(
     assert "Every result is in the store; nothing to run." in again.stdout
     assert invoke("plan", workplace / "small.toml", "--results", s3_url).exit_code == 0
     assert invoke("report", f"{s3_url}/small").exit_code == 0
+
+
+@pytest.mark.full
+@pytest.mark.usefixtures("prefect_server")
+def test_a_comparison_that_another_has_taken_stops_and_writes_nothing_more(
+    invoke: Invoke, workplace: Path, s3_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flows.flow.only_run_of", partial(only_run_of, lease_seconds=2))
+    other = LeaseHolder(token="other", host="elsewhere", process=7)  # noqa: S106 - no password
+    is_over = threading.Event()
+
+    def take() -> None:
+        store = ResultsStore(s3_url)
+        while not any(path.name == "progress.json" for path in store.walk(PurePosixPath())) and not is_over.wait(0.05):
+            pass
+        store.write_record(PurePosixPath("small/.lock"), other)
+
+    thread = threading.Thread(target=take)
+    thread.start()
+    long = ("--set", "training.steps=100000", "--set", "training.eval_every=500")
+    try:
+        run = invoke("compare", workplace / "small.toml", *long, "--results", s3_url, "--workers", 2)
+    finally:
+        is_over.set()
+        thread.join()
+
+    assert run.exit_code == 1, run.output
+    assert "is being run by another process." in run.stderr
+    store = ResultsStore(s3_url)
+    states = {read_status(store, "small", arm) for arm in ("live-llama", "frozen-llama", "frozen-qwen2-5")}
+    assert ArmState.CANCELLED not in {status.state for status in states if status}
+    assert store.read_record(PurePosixPath("small/.lock"), LeaseHolder) == other
 
 
 @pytest.mark.full

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from small_disk import small_disk
-from worker.checkpoint import ArmCheckpoints, CheckpointFolder, read_whole, write_whole
+from worker.checkpoint import ArmCheckpoints, CheckpointFolder
+from worker.checkpoint_files import read_whole, write_whole
 from worker.contract.arms import Mode
 from worker.contract.config import RunConfig
 
@@ -90,9 +91,23 @@ def test_a_torn_file_is_passed_over_for_the_one_before(
     assert checkpoints.read_newest() is None
 
 
+def test_torn_files_of_later_steps_take_no_place_from_new_ones(checkpoints: CheckpointFolder, tmp_path: Path) -> None:
+    for step in (1000, 1010):
+        checkpoints.write(step, a_state(step))
+    for path in files_in(tmp_path):
+        cut(path)
+    assert checkpoints.read_newest() is None
+    for step in (10, 20):
+        checkpoints.write(step, a_state(step))
+
+    assert [int(path.name.split(".")[0]) for path in files_in(tmp_path)] == [10, 20]
+    assert number_of(checkpoints) == 20
+
+
 def test_what_a_killed_writer_left_is_never_read_and_goes(checkpoints: CheckpointFolder, tmp_path: Path) -> None:
     (tmp_path / ".000000007.tmp").write_bytes(b"half of it")
     (tmp_path / "notes.pt").write_bytes(b"not ours")
+    (tmp_path / f"000000009.{'0' * 64}.pt").mkdir()
     assert checkpoints.read_newest() is None
     checkpoints.write(3, a_state(3))
 
@@ -103,13 +118,23 @@ def test_what_a_killed_writer_left_is_never_read_and_goes(checkpoints: Checkpoin
 def test_a_full_disk_costs_the_new_checkpoint_and_nothing_else(tmp_path: Path) -> None:
     with small_disk(tmp_path, MEBIBYTE):
         checkpoints = CheckpointFolder(tmp_path, interval_seconds=0)
-        checkpoints.write(1, a_state(1))
-        checkpoints.write(2, a_state(2, num_values=MEBIBYTE))
+        assert checkpoints.write(1, a_state(1), moment="first")
+        assert not checkpoints.write(2, a_state(2, num_values=MEBIBYTE), moment="second")
+        assert checkpoints.newest_moment == "first"
         assert number_of(checkpoints) == 1
         assert len(files_in(tmp_path)) == 1
         checkpoints.write(3, a_state(3))
 
         assert number_of(checkpoints) == 3
+
+
+def test_a_disk_with_room_for_two_keeps_the_newest(tmp_path: Path) -> None:
+    with small_disk(tmp_path, MEBIBYTE):
+        checkpoints = CheckpointFolder(tmp_path, interval_seconds=0)
+        for step in range(1, 6):
+            assert checkpoints.write(step, a_state(step, num_values=100_000))  # 400 kB each
+
+        assert number_of(checkpoints) == 5
 
 
 def test_pieces_of_work_are_read_in_their_order_and_all_of_them(checkpoints: CheckpointFolder, tmp_path: Path) -> None:
@@ -145,7 +170,7 @@ def test_the_time_to_write_is_measured_on_the_disk_itself(checkpoints: Checkpoin
     assert files_in(tmp_path) == []
 
 
-def test_other_settings_of_an_arm_start_anew_and_the_old_checkpoints_go(
+def test_other_settings_of_an_arm_start_anew_and_only_the_newest_others_stay(
     make_config: Callable[..., RunConfig], tmp_path: Path
 ) -> None:
     def open_checkpoints(**changes: object) -> CheckpointFolder:
@@ -154,9 +179,15 @@ def test_other_settings_of_an_arm_start_anew_and_the_old_checkpoints_go(
 
     open_checkpoints().write(1, a_state(1))
     assert number_of(open_checkpoints()) == 1
-    for changes in ({"tokens_per_batch": 7}, {"fresh_since": 1.0}, {"results": "elsewhere"}):
+    others: list[dict[str, object]] = [{"results": "elsewhere"}, {"tokens_per_batch": 7}, {"fresh_since": 1.0}]
+    for number, changes in enumerate(others, start=2):
         assert number_of(open_checkpoints(**changes)) is None
+        open_checkpoints(**changes).write(number, a_state(number))
+
+    assert number_of(open_checkpoints(fresh_since=1.0)) == 4
+    assert number_of(open_checkpoints(tokens_per_batch=7)) == 3
     assert number_of(open_checkpoints()) is None
+    assert number_of(open_checkpoints(results="elsewhere")) == 2
 
 
 def test_an_arm_that_is_done_leaves_no_checkpoint(make_config: Callable[..., RunConfig], tmp_path: Path) -> None:

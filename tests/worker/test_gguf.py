@@ -1,7 +1,6 @@
 """GGUF files: the same body and the same tokens as the model they were made of, or one sentence on what is wrong."""
 
 import json
-import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -20,9 +19,10 @@ from tiny_tokenizers import make_tokenizer
 from worker.backbone import load_body, load_tokenizer, prepare_backbone
 from worker.contract.arms import BackboneSpec, Mode
 from worker.contract.config import PrepareConfig, PreparedBackbone, PreparedData, RunConfig
-from worker.contract.errors import BackboneError
+from worker.contract.errors import BackboneError, SourceChangedError
 from worker.contract.plan import DataSpec
 from worker.contract.store import RunRecords
+from worker.gguf_files import GgufFacts, read_gguf
 
 Prepare = Callable[[Path], PreparedBackbone]
 TEXTS = [
@@ -110,17 +110,53 @@ def test_a_file_is_read_once_whatever_it_is_called(
     assert hidden(load_body(cache, again, 48)).isfinite().all()
 
 
-def test_what_a_killed_worker_left_unfinished_is_taken_away_a_day_later(
-    tmp_path: Path, folders: dict[str, Path], data: PreparedData
+@pytest.mark.parametrize("lost", ["config.json", "model.safetensors"])
+def test_a_made_folder_that_lost_a_part_is_made_again(
+    lost: str, tmp_path: Path, folders: dict[str, Path], data: PreparedData
 ) -> None:
-    old, new = (tmp_path / "backbones" / f".making-{name}" for name in ("old", "new"))
-    for folder in (old, new):
-        folder.mkdir(parents=True)
-    os.utime(old, (0, 0))
     spec = BackboneSpec(source=str(make_gguf(tmp_path / "tiny.gguf", folders["gpt2"])))
-    assert prepare_backbone(spec, data, tmp_path) is not None
+    first = prepare_backbone(spec, data, tmp_path)
+    path = next((tmp_path / "backbones").glob(f"*/{lost}"))
+    content = path.read_bytes()
+    path.unlink()
 
-    assert list((tmp_path / "backbones").glob(".making-*")) == [new]
+    assert prepare_backbone(spec, data, tmp_path, only_look=True) is None
+    assert prepare_backbone(spec, data, tmp_path) == first
+    assert path.read_bytes() == content
+
+
+def test_what_lies_beside_a_file_is_neither_read_nor_run(
+    tmp_path: Path, folders: dict[str, Path], prepare: Prepare, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("asked for leave to run code"))
+    path = make_gguf(tmp_path / "tiny.gguf", folders["gpt2"], general__name="beside")
+    beside = {"tokenizer_config.json": {"auto_map": {"AutoTokenizer": ["own.Own", None]}}, "config.json": {}}
+    for name, document in beside.items():
+        (tmp_path / name).write_text(json.dumps(document), "utf-8")
+    (tmp_path / "own.py").write_text("raise SystemExit('run although nobody allowed it')", "utf-8")
+    expected = load_tokenizer(cache, prepare(folders["gpt2"]))(TEXTS)["input_ids"]
+
+    assert load_tokenizer(cache, prepare(path))(TEXTS)["input_ids"] == expected
+
+
+def test_a_file_that_changes_while_it_is_read_is_not_kept(
+    tmp_path: Path, folders: dict[str, Path], data: PreparedData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make_gguf(tmp_path / "tiny.gguf", folders["gpt2"])
+    spec = BackboneSpec(source=str(path))
+
+    def read(file: Path, source: str) -> GgufFacts:
+        make_gguf(path, folders["gpt2"], general__name="other")
+        return read_gguf(file, source)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("worker.gguf_files.read_gguf", read)
+        with pytest.raises(SourceChangedError, match="changed while it was read") as caught:
+            prepare_backbone(spec, data, tmp_path)
+
+    assert not caught.value.exit_code.is_permanent
+    assert list((tmp_path / "backbones").iterdir()) == []
+    assert prepare_backbone(spec, data, tmp_path) is not None
 
 
 def test_a_file_can_be_an_arm_of_either_mode(

@@ -133,3 +133,20 @@ def test_the_best_weights_come_back_for_the_test_split(
     (best,) = trainer.evaluate_best("test")
 
     assert best.loss == then.loss != now.loss
+
+
+def test_scoring_the_best_weights_leaves_the_present_ones_as_they_are_tied_ones_too(
+    config: RunConfig, model: TextClassifier, splits: LiveSplits
+) -> None:
+    model.backbone.body.again = model.backbone.body.embed_tokens  # the same weights under a second name
+    trainer = LiveTrainer(KEY, model, splits, config.training, Accelerator(cpu=True))
+    make_update(trainer, 1)
+    trainer.keep_best([0])
+    (best,) = trainer.evaluate("test")
+    make_update(trainer, 2)
+    (last,), before = trainer.evaluate("test"), parameters_of(model)
+
+    for _ in range(2):
+        assert trainer.evaluate_best("test")[0].loss == best.loss
+        assert trainer.evaluate("test")[0].loss == last.loss != best.loss
+    assert all(torch.equal(value, before[name]) for name, value in parameters_of(model).items())

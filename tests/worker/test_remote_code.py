@@ -41,6 +41,12 @@ def prepare(data: PreparedData, cache: Path) -> Prepare:
     return prepare
 
 
+def name_code(folder: Path, name: str) -> None:
+    """Let config.json name the class of the model in another place."""
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    (folder / "config.json").write_text(json.dumps(config | {"auto_map": {"AutoModel": name}}), "utf-8")
+
+
 def feature(body: nn.Module) -> list[float]:
     with torch.inference_mode():
         hidden: list[float] = body(torch.tensor([[7]])).last_hidden_state.flatten().tolist()
@@ -102,8 +108,10 @@ def test_code_that_transformers_does_not_need_is_not_run_even_if_it_is_allowed(
             "acme/code--.* in another repository",
         ),
         (lambda folder: (folder / "modeling_acme.py").unlink(), r"lacks modeling_acme\.py"),
+        (lambda folder: name_code(folder, "code/modeling_acme.AcmeModel"), "'code/modeling_acme.py', which is no file"),
+        (lambda folder: name_code(folder, "..\\modeling_acme.AcmeModel"), "which is no file beside config.json"),
     ],
-    ids=["elsewhere", "missing"],
+    ids=["elsewhere", "missing", "below", "above"],
 )
 def test_code_that_is_not_in_the_folder_is_refused(
     spoil: Callable[[Path], object], said: str, tmp_path: Path, prepare: Prepare
@@ -132,6 +140,22 @@ def test_code_that_fails_is_a_backbone_error_that_says_how(
 
     with pytest.raises(BackboneError, match=said):
         load_body(cache, prepare(folder), 48)
+
+
+def test_what_was_found_with_another_transformers_is_looked_for_again(
+    tmp_path: Path, data: PreparedData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = "c" * 40
+    folder = tmp_path / "hub/models--acme--own/snapshots" / commit
+    make_repository_with_code(folder)
+    spec = BackboneSpec(source="acme/own", revision=commit, allow_code=True)
+    monkeypatch.setattr("worker.backbone.fetch_model", lambda *_, **__: folder)  # as if fetched from the hub
+    prepared = prepare_backbone(spec, data, tmp_path)
+    assert prepared is not None
+    assert prepare_backbone(spec, data, tmp_path, only_look=True) == prepared
+
+    monkeypatch.setattr("worker.backbone.version", lambda _: "of tomorrow")
+    assert prepare_backbone(spec, data, tmp_path, only_look=True) is None
 
 
 @pytest.mark.full

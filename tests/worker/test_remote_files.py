@@ -14,7 +14,7 @@ import pytest
 from data_host import DataHost, HostedFile
 from s3_server import BUCKET, S3Server
 from worker.contract.config import Execution, PrepareConfig, PreparedData
-from worker.contract.errors import DataError, ExitCode, SourceUnreachableError
+from worker.contract.errors import DataError, ExitCode, SourceChangedError, SourceUnreachableError
 from worker.contract.plan import DataSpec
 from worker.contract.store import ResultsStore
 from worker.data import prepare_data
@@ -134,6 +134,26 @@ def test_a_host_that_is_busy_may_be_asked_again(tmp_path: Path, host: DataHost, 
     assert not caught.value.exit_code.is_permanent
 
 
+class EverOther(dict[str, HostedFile]):
+    """Files that somebody writes to: another version for each who asks."""
+
+    def get(self, key: str, default: Any = None) -> Any:  # noqa: ANN401 - the base class's signature
+        """Return the file as it is now."""
+        file = super().get(key, default)
+        self[key] = HostedFile(file.content, etag=f"{file.etag}+")
+        return file
+
+
+def test_a_file_that_changes_while_it_is_fetched_is_not_kept(tmp_path: Path, host: DataHost) -> None:
+    host.files = EverOther(host.files)
+
+    with pytest.raises(SourceChangedError, match=rf"{host.url('news.csv')} changed while it was fetched") as caught:
+        prepare(host.url("news.csv"), tmp_path)
+
+    assert not caught.value.exit_code.is_permanent
+    assert files(tmp_path) == []
+
+
 def test_half_a_file_is_never_taken_for_the_whole(tmp_path: Path, host: DataHost) -> None:
     host.files["news.csv"] = HostedFile(CONTENT, etag="1", num_sent=len(CONTENT) // 2)
     with pytest.raises(SourceUnreachableError, match="could not be had"):
@@ -204,3 +224,26 @@ def test_a_file_in_s3_is_fetched_once_and_says_whether_to_try_again(tmp_path: Pa
     assert {path: path.stat().st_mtime_ns for path in files(tmp_path / "remote")} == fetched
     s3_server.client().put_object(Bucket=BUCKET, Key="data/news.csv", Body=make_csv("wolf"))
     assert prepare(source, tmp_path).revision == hashlib.sha256(make_csv("wolf")).hexdigest()
+
+
+def test_a_worker_without_credentials_is_not_asked_again(
+    tmp_path: Path,
+    s3_server: S3Server,
+    monkeypatch: pytest.MonkeyPatch,
+    start_worker: Callable[..., subprocess.Popen[bytes]],
+    events_of: Callable[..., list[dict[str, Any]]],
+) -> None:
+    assert s3_server
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    config = PrepareConfig(
+        name="p",
+        answer="p.json",
+        data=DataSpec(source=f"s3://{BUCKET}/data/news.csv"),
+        execution=Execution(results=str(tmp_path / "results"), cache=str(tmp_path / "cache")),
+    )
+
+    assert start_worker(config).wait() == ExitCode.DATA
+    assert "AWS_ACCESS_KEY_ID" in events_of()[-1]["remedy"]

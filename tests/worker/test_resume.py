@@ -3,8 +3,7 @@
 import json
 import signal
 import subprocess
-from collections.abc import Callable, Sequence
-from datetime import datetime
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,11 +13,12 @@ from accelerate import Accelerator
 
 from worker.__main__ import run
 from worker.arm_data import load_arm_tokens, load_labelled_splits
+from worker.arm_lock import only_worker_of
 from worker.backbone import load_body, prepare_backbone
 from worker.checkpoint import CheckpointFolder
 from worker.contract.arms import BackboneSpec, Mode
 from worker.contract.config import PreparedBackbone, PreparedData, RunConfig
-from worker.contract.errors import ResultError
+from worker.contract.errors import ComparisonBusyError, ResultError
 from worker.contract.plan import TrainingSettings
 from worker.contract.store import RunRecords
 from worker.features import extract_features
@@ -26,9 +26,10 @@ from worker.frozen import FrozenTrainer
 from worker.lifecycle import Terminated
 from worker.live import LiveSplits, LiveTrainer
 from worker.model import PooledBackbone, Standardise, TextClassifier, new_head
+from worker.recorder import RunRecorder
 from worker.splits import SPLITS
 from worker.traces import RunKey, RunTrace
-from worker.trainer import Trainer, score_best_steps, train_runs
+from worker.trainer import Trainer, train_runs
 
 MakeConfig = Callable[..., RunConfig]
 Answer = TypeVar("Answer")
@@ -59,23 +60,16 @@ class Stopper:
         return stop_or_call
 
 
-def train_with_stops(make_trainer: Callable[[], Trainer], folder: Path, *, stop_at: int | None) -> list[RunTrace]:
+def train_with_stops(make_trainer: Callable[[], Trainer], folder: Path, stopper: Stopper) -> list[RunTrace]:
     """Train, stop at one moment, and go on with a trainer that knows nothing of the first."""
     checkpoints = CheckpointFolder(folder, interval_seconds=3600)
-    trainer, stopper = make_trainer(), Stopper(stop_at)
-    trainer.try_batch = stopper.before_and_after(trainer.try_batch)  # type: ignore[method-assign]
-    trainer.evaluate = stopper.before_and_after(trainer.evaluate)  # type: ignore[method-assign]
-
-    def observe(_step: int, _traces: Sequence[RunTrace]) -> None:
-        stopper.pass_by()
-
+    trainer = make_trainer()
+    for name in ("try_batch", "evaluate", "evaluate_best", "state"):
+        setattr(trainer, name, stopper.before_and_after(getattr(trainer, name)))
     try:
-        traces = train_runs(trainer, SETTINGS, observe, checkpoints)
+        return train_runs(trainer, SETTINGS, lambda _step, _traces: stopper.pass_by(), checkpoints)
     except Terminated:
-        return train_with_stops(make_trainer, folder, stop_at=None)
-    assert stopper.stop_at is None or stopper.num_passed < stopper.stop_at
-    score_best_steps(trainer, traces)
-    return traces
+        return train_with_stops(make_trainer, folder, Stopper(None))
 
 
 def told_by(trace: RunTrace) -> list[object]:
@@ -89,10 +83,11 @@ def told_by(trace: RunTrace) -> list[object]:
 
 
 def assert_every_moment_will_do(make_trainer: Callable[[], Trainer], tmp_path: Path) -> None:
-    undisturbed = list(map(told_by, train_with_stops(make_trainer, tmp_path / "0", stop_at=None)))
-    num_moments = 4 * 2 + 3 * 2 + 5 + 2  # batches, evaluations, steps, the test split
-    for moment in range(1, num_moments + 1):
-        stopped = train_with_stops(make_trainer, tmp_path / str(moment), stop_at=moment)
+    counter = Stopper(None)
+    undisturbed = list(map(told_by, train_with_stops(make_trainer, tmp_path / "0", counter)))
+    assert counter.num_passed > 4 * 2 + 4 * 2 + 5  # batches, evaluations, steps
+    for moment in range(1, counter.num_passed + 1):
+        stopped = train_with_stops(make_trainer, tmp_path / str(moment), Stopper(moment))
 
         assert list((tmp_path / str(moment)).iterdir())
         assert list(map(told_by, stopped)) == undisturbed
@@ -227,12 +222,42 @@ def test_what_was_finished_before_a_fresh_start_is_made_again_and_once(
 ) -> None:
     run(make_config(Mode.FROZEN))
     records = records_of(make_config(Mode.FROZEN))
-    (first,) = records.read_attempts()
-    assert first.ended_at is not None
-    fresh = make_config(
-        Mode.FROZEN, execution={"fresh_since": datetime.fromisoformat(first.ended_at).timestamp() + 0.001}
-    )
-    run(fresh)
-    run(fresh)
+    for fresh_since in (5.0, 5.0, 4.0, 6.0):
+        run(make_config(Mode.FROZEN, execution={"fresh_since": fresh_since}))
 
-    assert [attempt.number for attempt in records.read_attempts()] == [1, 2]
+    assert [attempt.fresh_since for attempt in records.read_attempts()] == [None, 5.0, 6.0]
+
+
+def test_heads_that_were_trained_are_not_trained_again_for_the_seeds_that_lack_a_result(
+    make_config: MakeConfig, records_of: Callable[..., RunRecords], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = make_config(Mode.FROZEN, seeds=(0, 1, 2))
+    finish = RunRecorder.finish
+
+    def stop_at_the_second(self: RunRecorder, *arguments: Any) -> None:  # noqa: ANN401 - of finish
+        if records_of(config, 0).read_result() is not None:
+            raise Terminated("SIGTERM")
+        finish(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunRecorder, "finish", stop_at_the_second)
+        with pytest.raises(Terminated):
+            run(config)
+    monkeypatch.setattr(FrozenTrainer, "try_batch", None)  # would fail if it were called
+    run(config)
+
+    assert all(records_of(config, seed).read_result() for seed in (0, 1, 2))
+
+
+def test_a_second_worker_of_an_arm_waits_and_then_gives_up(make_config: MakeConfig) -> None:
+    config = make_config(Mode.FROZEN)
+    with only_worker_of(config):
+        with (
+            pytest.raises(ComparisonBusyError, match="Another worker trains 'frozen llama' of 'trial'"),
+            only_worker_of(config, wait_seconds=0.3),
+        ):
+            pass
+        with only_worker_of(config.model_copy(update={"comparison": "other"}), wait_seconds=0):
+            pass
+    with only_worker_of(config, wait_seconds=0):
+        pass

@@ -11,16 +11,20 @@ from typing import Any
 
 import pytest
 
+from data_host import DataHost, HostedFile
 from hub_server import HubServer
 from worker.backbone import prepare_backbone
 from worker.contract.arms import BackboneSpec
 from worker.contract.config import Execution, PrepareConfig, PreparedBackbone, PreparedData
+from worker.contract.errors import DataError, SourceChangedError
 from worker.contract.local_files import write_file_atomically
 from worker.contract.plan import DataSpec
 from worker.contract.records import canonical_json, content_hash
 from worker.contract.store import ResultsStore
 from worker.data import load_split, prepare_data
+from worker.hub_tables import load_hub_tables
 from worker.splits import SPLITS
+from worker.tables import Table, open_table
 from worker.tiny import tiny_recipe
 
 EventsOf = Callable[..., list[dict[str, Any]]]
@@ -63,7 +67,7 @@ def test_other_rows_in_a_file_of_the_same_path_size_and_time_are_another_data_se
     assert texts(cache, first) == {f"bear {number:02}" for number in range(20)}
 
 
-@pytest.mark.parametrize("lost", ["", *SPLITS])
+@pytest.mark.parametrize("lost", ["", *SPLITS, *(f"part of {split}" for split in SPLITS)])
 def test_a_cache_that_lost_a_data_set_is_healed_by_the_next_prepare(tmp_path: Path, lost: str) -> None:
     cache = tmp_path / "cache"
     spec = write_csv(tmp_path / "news.csv", "bear")
@@ -71,7 +75,10 @@ def test_a_cache_that_lost_a_data_set_is_healed_by_the_next_prepare(tmp_path: Pa
     folder = cache / "data" / first.digest
     whole = {path.name: path.read_bytes() for path in folder.iterdir()}
     assert set(whole) == {f"{split}.jsonl" for split in SPLITS}
-    if lost:
+    if lost.startswith("part of "):
+        path = folder / f"{lost.removeprefix('part of ')}.jsonl"
+        path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
+    elif lost:
         (folder / f"{lost}.jsonl").unlink()
     else:
         shutil.rmtree(folder)
@@ -82,17 +89,81 @@ def test_a_cache_that_lost_a_data_set_is_healed_by_the_next_prepare(tmp_path: Pa
     assert prepare_data(spec, cache, only_look=True) == first
 
 
-def test_a_tiny_backbone_whose_folder_is_gone_is_not_in_the_cache(tmp_path: Path, data: PreparedData) -> None:
+def test_a_split_that_lost_rows_is_not_read(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    data = prepare(write_csv(tmp_path / "news.csv", "bear"), cache)
+    path = cache / "data" / data.digest / "train.jsonl"
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:5]))
+
+    with pytest.raises(DataError, match=f"has 5 examples in the cache, {data.num_examples.train} were prepared"):
+        load_split(cache, data, "train")
+
+
+@pytest.mark.parametrize("lost", ["", "config.json", "model.safetensors"])
+def test_a_tiny_backbone_that_lost_a_part_is_not_in_the_cache(tmp_path: Path, data: PreparedData, lost: str) -> None:
     spec = BackboneSpec(source="tiny:qwen3")
     answer = PreparedBackbone(kind="tiny", source=spec.source, revision="r", model_type="qwen3")
     request = content_hash({"recipe": canonical_json(tiny_recipe("qwen3")), "data": data.digest})
     write_file_atomically(tmp_path / "backbones/requests" / f"{request}.json", answer.model_dump_json().encode())
-    write_file_atomically(tmp_path / "backbones/r/config.json", b"{}")
+    for name in ("config.json", "model.safetensors"):
+        write_file_atomically(tmp_path / "backbones/r" / name, b"{}")
     assert prepare_backbone(spec, data, tmp_path, only_look=True) == answer
 
-    shutil.rmtree(tmp_path / "backbones" / "r")
+    if lost:
+        (tmp_path / "backbones/r" / lost).unlink()
+    else:
+        shutil.rmtree(tmp_path / "backbones/r")
 
     assert prepare_backbone(spec, data, tmp_path, only_look=True) is None
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_a_file_that_changes_while_it_is_read_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_whole: bool
+) -> None:
+    path, cache = tmp_path / "news.csv", tmp_path / "cache"
+    spec = write_csv(path, "bear")
+
+    def open_changed(*arguments: Any) -> Table:  # noqa: ANN401 - open_table's own
+        write_csv(path, "wolf")
+        path.write_bytes(path.read_bytes() + (b"" if is_whole else b'"half'))
+        return open_table(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("worker.sources.open_table", open_changed)
+        with pytest.raises(SourceChangedError, match=r"news\.csv changed while it was read") as caught:
+            prepare(spec, cache)
+
+    assert not caught.value.exit_code.is_permanent
+    assert not cache.exists()
+    write_csv(path, "wolf")
+    assert texts(cache, prepare(spec, cache)) == {f"wolf {number:02}" for number in range(20)}
+
+
+@pytest.mark.parametrize(
+    "files", ["{outside}/*.csv", "../outside/news.csv", "{host}", "data/*.csv"], ids=["absolute", "above", "remote", ""]
+)
+def test_a_readme_that_names_files_outside_of_its_commit_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: str
+) -> None:
+    commit, outside = tmp_path / "commit", tmp_path / "outside"
+    for folder in (commit / "data", outside):
+        folder.mkdir(parents=True)
+        write_csv(folder / "news.csv", folder.name)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr("worker.hub_tables.fetch_dataset", lambda *_: commit)  # as if fetched from the hub
+    spec = DataSpec(source="acme/news")
+
+    with DataHost({"news.csv": HostedFile((outside / "news.csv").read_bytes())}) as host:
+        named = files.format(outside=outside, host=host.url("news.csv"))
+        readme = f"---\nconfigs:\n- config_name: default\n  data_files: '{named}'\n---\n"
+        (commit / "README.md").write_text(readme, "utf-8")
+        if "data" in files:
+            (table,) = load_hub_tables(spec, "c" * 40, tmp_path / "cache")
+            assert next(table.rows).text == "data 00"
+            return
+        with pytest.raises(DataError, match=r"The README of acme/news names .*news\.csv, which lies outside"):
+            load_hub_tables(spec, "c" * 40, tmp_path / "cache")
 
 
 Start = Callable[..., subprocess.Popen[bytes]]

@@ -155,7 +155,7 @@ def test_a_token_that_the_backbone_has_no_embedding_for_is_refused_with_the_numb
     assert "resize_token_embeddings" in caught.value.remedy
 
 
-def test_tokens_are_made_once(tmp_path: Path, cache: Path, data: PreparedData) -> None:
+def test_tokens_are_made_once(tmp_path: Path, cache: Path, data: PreparedData, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "data").symlink_to(cache / "data")
     loaded: list[PreTrainedTokenizerBase] = []
 
@@ -175,7 +175,9 @@ def test_tokens_are_made_once(tmp_path: Path, cache: Path, data: PreparedData) -
     load_tokens(tmp_path, data, "test", 17, tokenizer_revision="r", load_tokenizer=load_tokenizer)
     load_tokens(tmp_path, data, "test", 16, tokenizer_revision="s", load_tokenizer=load_tokenizer)
     load_tokens(tmp_path, data, "validation", 16, tokenizer_revision="r", load_tokenizer=load_tokenizer)
-    assert len(loaded) == 4
+    monkeypatch.setattr("worker.tokens.version", lambda _: "of tomorrow")
+    load_tokens(tmp_path, data, "test", 16, tokenizer_revision="r", load_tokenizer=load_tokenizer)
+    assert len(loaded) == 5
 
 
 def test_tokens_on_disk_that_are_not_whole_are_made_again(tmp_path: Path, cache: Path, data: PreparedData) -> None:

@@ -18,7 +18,7 @@ from worker.evaluate import Evaluation
 from worker.frozen import FrozenTrainer
 from worker.splits import SPLITS, Split
 from worker.traces import RunKey, RunTrace, choose, leader
-from worker.trainer import Observer, score_best_steps, train_runs
+from worker.trainer import Observer, train_runs
 
 NUM_CLASSES, D = 3, 8
 SIZES: dict[Split, int] = {"train": 60, "validation": 30, "test": 30}
@@ -44,9 +44,7 @@ def train(
     """Train from step 0 in one go."""
     trainer = make_trainer(*keys, settings=settings)
     with TemporaryDirectory() as folder:
-        traces = train_runs(trainer, settings, observe, CheckpointFolder(Path(folder), interval_seconds=3600))
-    score_best_steps(trainer, traces)
-    return traces
+        return train_runs(trainer, settings, observe, CheckpointFolder(Path(folder), interval_seconds=3600))
 
 
 def make_trace(head_lr: float, *scores: tuple[float, float], diverged_at_step: int | None = None) -> RunTrace:

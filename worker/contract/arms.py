@@ -9,6 +9,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from worker.contract.records import Record, slug
+from worker.contract.secrets import refuse_secrets
 
 TINY_ARCHITECTURES = ("qwen3", "llama", "mistral", "smollm3", "gemma3", "qwen2")
 """Architectures of ``tiny:<architecture>``: the real transformers classes, about 190,000 parameters each."""
@@ -16,8 +17,12 @@ TINY_ARCHITECTURES = ("qwen3", "llama", "mistral", "smollm3", "gemma3", "qwen2")
 MAX_LABEL_LENGTH = 60
 """Characters. More do not fit a legend."""
 
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
-_COMMIT = re.compile(r"[0-9a-f]{40}")
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+"""``owner/name``, or a name alone; the same for models and data sets."""
+
+COMMIT = re.compile(r"[0-9a-f]{40}")
+"""A commit of the hub in full."""
+
 _PATH_PREFIXES = ("/", "./", "../", "~")
 _GGUF = ".gguf"
 
@@ -56,6 +61,7 @@ class BackboneSpec(Record):
     @field_validator("source")
     @classmethod
     def _check_source(cls, source: str) -> str:
+        refuse_secrets(source)
         if source.startswith("tiny:"):
             architecture = source.removeprefix("tiny:")
             if architecture not in TINY_ARCHITECTURES:
@@ -65,7 +71,7 @@ class BackboneSpec(Record):
             if source.lower().endswith(_GGUF):
                 msg = f"{source!r} is a file: write it with ./ or / in front"
                 raise ValueError(msg)
-            if not _HUB_ID.fullmatch(source):
+            if not HUB_ID.fullmatch(source):
                 msg = (
                     f"{source!r} is neither a hub id (owner/name), nor tiny:<architecture>, "
                     "nor a folder or .gguf file (write it with ./ or / in front)"
@@ -85,7 +91,7 @@ class BackboneSpec(Record):
         if self.allow_code and self.kind not in {"hub", "folder"}:
             msg = f"allow_code has no meaning for {self.source!r}; only hub ids and folders can hold code"
             raise ValueError(msg)
-        if self.allow_code and self.kind == "hub" and not _COMMIT.fullmatch(self.revision or ""):
+        if self.allow_code and self.kind == "hub" and not COMMIT.fullmatch(self.revision or ""):
             msg = (
                 f"allow_code with revision {self.revision!r}: code is run only as it was read, so write the commit "
                 'that you have read, revision = "<40 hex digits>"'

@@ -13,6 +13,7 @@ FreezeBenchError
 ├── ComparisonBusyError          another process runs the same comparison
 ├── HubUnreachableError          the hub does not answer now
 ├── SourceUnreachableError       the host of a data file does not answer now
+├── SourceChangedError           a file changed while it was read or fetched
 ├── StoreError                   the results store cannot be read or written
 ├── ResultError                  a record in the results store is missing, torn or foreign
 └── ArmsFailedError              some arms ended without a result
@@ -117,6 +118,10 @@ class HubUnreachableError(FreezeBenchError):
 
 class SourceUnreachableError(FreezeBenchError):
     """The host of a remote data file does not answer, or not now: unlike a file that is not there, this may pass."""
+
+
+class SourceChangedError(FreezeBenchError):
+    """A file of the data or of a backbone changed while it was read or fetched: the next time it may hold still."""
 
 
 class StoreError(FreezeBenchError):

@@ -14,12 +14,17 @@ import fsspec
 from worker.contract.errors import ConfigError, ResultError
 from worker.contract.local_files import write_file_atomically
 from worker.contract.patience import PATIENCE_SECONDS, Patience
-from worker.contract.trouble import describe, suggest_remedy
+from worker.contract.trouble import describe, is_not_implemented, suggest_remedy
 
-_OPTIONS: dict[str, dict[str, Any]] = {
+_S3_OPTIONS: dict[str, Any] = {
     # One attempt, because the waiting is done here; one request per object, so that nothing is read half old, half new.
-    "s3": {"config_kwargs": {"retries": {"total_max_attempts": 1}}, "max_concurrency": 1},
+    "config_kwargs": {"retries": {"total_max_attempts": 1}, "connect_timeout": 5, "read_timeout": 15},
+    "max_concurrency": 1,
 }
+_OPTIONS = {"s3": _S3_OPTIONS, "s3a": _S3_OPTIONS}
+_PUT_SECONDS, _PUT_BYTES_PER_SECOND = 20.0, 100_000
+"""How long putting an object may take: for connection and answer, and for its size."""
+
 Returned = TypeVar("Returned")
 
 
@@ -44,12 +49,18 @@ class ObjectStore:
             _check_place(url)
             # Without listings kept in memory: others write here too.
             self._fs, self._root = fsspec.core.url_to_fs(url, use_listings_cache=False, **options)
-        except (ValueError, ImportError, OSError) as error:
+            if hasattr(self._fs, "retries"):
+                self._fs.retries = 1  # s3fs asks five times five times, whatever its client was told
+        except (ValueError, ImportError, OSError, TypeError, AttributeError) as error:
             raise ConfigError(
                 f"The results store {url!r} cannot be opened: {describe(error)}.",
                 remedy="Name a folder, or a URL whose file system is installed (s3:// needs s3fs).",
             ) from error
         self._is_local = "file" in (self._fs.protocol if isinstance(self._fs.protocol, tuple) else (self._fs.protocol,))
+
+    def give_up(self) -> None:
+        """Have no patience from now on; whoever waits for the store in another thread gets its error at once."""
+        self._patience.give_up()
 
     def locate(self, path: PurePosixPath) -> str:
         """Return where an object lies, for messages."""
@@ -65,16 +76,27 @@ class ObjectStore:
         Raises:
             StoreError: It could not be put; what was there before is still there.
         """
-        put = partial(write_file_atomically, Path(self._root, path)) if self._is_local else self._putter(path)
-        self._call("written", path, partial(put, content))
+        put = partial(write_file_atomically, Path(self._root, path), content)
+        self._call("written", path, put if self._is_local else self._putter(path, content))
 
     def create(self, path: PurePosixPath, content: bytes) -> bool:
         """Put one object where there is none, and say whether that was so.
 
-        Not every file system keeps two from doing this at once; S3, Google Cloud Storage and Azure do.
+        Not every file system keeps two from doing this at once; S3, Google Cloud Storage and Azure do. One that knows
+        no condition puts the object whatever was there.
         """
+        put = self._putter(path, content)
+
+        def create() -> object:
+            try:
+                return put(mode="create")
+            except Exception as error:
+                if not is_not_implemented(error):
+                    raise
+            return put()
+
         try:
-            self._call("created", path, partial(self._putter(path), content, mode="create"), FileExistsError)
+            self._call("created", path, create, FileExistsError)
         except FileExistsError:
             return False
         return True
@@ -122,7 +144,7 @@ class ObjectStore:
         return sorted(name for name, _ in self._list(folder))
 
     def folder_names(self, folder: PurePosixPath) -> list[str]:
-        """Return those of the names below a folder that are folders themselves."""
+        """Return those of the names below a folder that are folders themselves, or links to folders."""
         return sorted(name for name, is_folder in self._list(folder) if is_folder)
 
     def walk(self, folder: PurePosixPath) -> list[PurePosixPath]:
@@ -148,14 +170,18 @@ class ObjectStore:
         for entry in entries:
             name = PurePosixPath(entry["name"]).name
             if not name.startswith("."):
-                yield name, entry["type"] == "directory"
+                # Of a link fsspec tells no more than that it is one.
+                yield name, entry["type"] == "directory" or (self._is_local and Path(entry["name"]).is_dir())
 
     def _full(self, path: PurePosixPath) -> str:
         """Return a path as the file system knows it; of the root too, where no ``.`` may be left."""
         return "/".join([self._root, *path.parts])
 
-    def _putter(self, path: PurePosixPath) -> Callable[..., object]:
-        return partial(self._fs.pipe_file, self._full(path))
+    def _putter(self, path: PurePosixPath, content: bytes) -> Callable[..., object]:
+        # A client that waits to be let send waits for ever; fsspec's own limit ends that, where the client is async.
+        seconds = _PUT_SECONDS + len(content) / _PUT_BYTES_PER_SECOND
+        limit = {"timeout": seconds} if self._fs.async_impl else {}
+        return partial(self._fs.pipe_file, self._full(path), content, **limit)
 
     def _call(
         self, done: str, path: PurePosixPath, action: Callable[[], Returned], *expected: type[Exception]

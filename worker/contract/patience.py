@@ -5,6 +5,7 @@ What may pass (a server that restarts, a network file system that stumbles) is t
 """
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -30,6 +31,8 @@ Returned = TypeVar("Returned")
 class Patience:
     """How long one store is asked again, counted from its first silence over all calls: nobody waits for it twice.
 
+    Threads share it: the first answer to one ends the silence for all.
+
     Args:
         url: Of the store, for messages.
         seconds: How long.
@@ -39,7 +42,13 @@ class Patience:
         """Begin as if the store answered."""
         self._url = url
         self._seconds = seconds
+        self._lock = threading.Lock()
         self._silent_since: float | None = None
+        self._is_given_up = threading.Event()
+
+    def give_up(self) -> None:
+        """Ask once and no more from now on; whoever waits stops waiting."""
+        self._is_given_up.set()
 
     def call(self, done: str, location: str, action: Callable[[], Returned], *expected: type[Exception]) -> Returned:
         """Do one thing to the store, again and again while it does not answer and patience lasts.
@@ -71,26 +80,27 @@ class Patience:
     def _wait_for_answer(self, error: Exception, seconds: float) -> bool:
         """Pause, unless patience is at its end. A signal handler that raises ends the pause."""
         now = time.monotonic()
-        if self._silent_since is None:
-            self._silent_since = now
-            if self._seconds:
-                log.warning(
-                    "The results store %s does not answer (%s): asking again for up to %g s.",
-                    self._url,
-                    describe(error),
-                    self._seconds,
-                )
-        left = self._silent_since + self._seconds - now
-        if left <= 0:
+        with self._lock:
+            is_first = self._silent_since is None
+            silent_since = self._silent_since = now if self._silent_since is None else self._silent_since
+        left = silent_since + self._seconds - now
+        if self._is_given_up.is_set():
             return False
-        time.sleep(min(seconds, left))
-        return True
+        if is_first and self._seconds:
+            log.warning(
+                "The results store %s does not answer (%s): asking again for up to %g s.",
+                self._url,
+                describe(error),
+                self._seconds,
+            )
+        return left > 0 and not self._is_given_up.wait(min(seconds, left))
 
     def _hear(self) -> None:
-        if self._silent_since is not None:
-            silent_seconds, self._silent_since = time.monotonic() - self._silent_since, None
-            if self._seconds:
-                log.warning("The results store %s answers again, after %.1f s.", self._url, silent_seconds)
+        with self._lock:
+            silent_since, self._silent_since = self._silent_since, None
+        if silent_since is not None and self._seconds:
+            silent_seconds = time.monotonic() - silent_since
+            log.warning("The results store %s answers again, after %.1f s.", self._url, silent_seconds)
 
 
 def explain(done: str, location: str, error: Exception, waited_seconds: float = 0) -> StoreError:

@@ -1,19 +1,16 @@
 """Plans: the arms of one comparison and everything they share."""
 
-import re
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, StrictInt, field_validator, model_validator
 
-from worker.contract.arms import Arm, Mode
+from worker.contract.arms import HUB_ID, Arm, Mode
 from worker.contract.data_files import DATA_FORMS, find_form
 from worker.contract.records import Record, slug
+from worker.contract.secrets import refuse_secrets
 
 LANGUAGE_NAMES = "builtin:language-names"
 """The data set that ships with freeze-bench: which of four languages are these three names in?"""
-
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
-_PASSWORD = re.compile(r"://[^/?#]*:[^/?#]*@")
 
 Schedule = Literal["cosine", "linear", "constant"]
 Seed = Annotated[StrictInt, Field(ge=0, lt=2**31)]
@@ -85,13 +82,21 @@ class DataSpec(Record):
         default=0, ge=0, lt=2**31, description="Chooses which examples are held out. Training seeds do not touch it."
     )
 
+    @field_validator("source", "validation_source", "test_source")
+    @classmethod
+    def _check_secrets(cls, source: str | None) -> str | None:
+        """Come first: the other messages repeat the source."""
+        if source is not None:
+            refuse_secrets(source)
+        return source
+
     @field_validator("source")
     @classmethod
     def _check_source(cls, source: str) -> str:
         if source.startswith("builtin:") and source != LANGUAGE_NAMES:
             msg = f"unknown built-in data set; there is {LANGUAGE_NAMES}"
             raise ValueError(msg)
-        if source != LANGUAGE_NAMES and not find_form(source) and not _HUB_ID.fullmatch(source):
+        if source != LANGUAGE_NAMES and not find_form(source) and not HUB_ID.fullmatch(source):
             msg = f"{source!r} is neither a hub id (owner/name), nor {LANGUAGE_NAMES}; files are read as {DATA_FORMS}"
             raise ValueError(msg)
         return source
@@ -101,14 +106,6 @@ class DataSpec(Record):
     def _check_own_split(cls, source: str | None) -> str | None:
         if source is not None and not find_form(source):
             msg = f"{source!r} is no file of a form that is read: {DATA_FORMS}"
-            raise ValueError(msg)
-        return source
-
-    @field_validator("source", "validation_source", "test_source")
-    @classmethod
-    def _check_secrets(cls, source: str | None) -> str | None:
-        if source is not None and _PASSWORD.search(source):
-            msg = "a URL with a password would be kept with the results; put it into ~/.netrc or the environment"
             raise ValueError(msg)
         return source
 

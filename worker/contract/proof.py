@@ -1,7 +1,6 @@
 """What counts as done: a whole result of exactly the experiment that was asked for. Both sides ask it the same way."""
 
 import hashlib
-from datetime import datetime
 
 from worker.contract.config import RunConfig
 from worker.contract.errors import ExitCode, ResultError
@@ -23,15 +22,16 @@ def is_done(store: ResultsStore, config: RunConfig, seed: int) -> bool:
             and _sha256(records.store.read(records.predictions)) == result.predictions_sha256
             and _was_finished_since(records, config.execution.fresh_since)
         )
-    except (ResultError, ValueError):  # ValueError: a time that is none
+    except ResultError:
         return False
 
 
 def _was_finished_since(records: RunRecords, since: float | None) -> bool:
-    if since is None:
-        return True
-    done = [attempt for attempt in records.read_attempts() if attempt.exit_code == ExitCode.DONE and attempt.ended_at]
-    return any(datetime.fromisoformat(attempt.ended_at or "").timestamp() >= since for attempt in done)
+    """Whether an attempt that had to start afresh at that moment, or later, has ended well. Asks no clock."""
+    return since is None or any(
+        attempt.exit_code == ExitCode.DONE and attempt.fresh_since is not None and attempt.fresh_since >= since
+        for attempt in records.read_attempts()
+    )
 
 
 def _sha256(content: bytes | None) -> str | None:

@@ -131,6 +131,9 @@ class Attempt(Record):
     resumed_at_step: int | None = Field(
         default=None, description="Step of the checkpoint that it went on from; None if it began anew."
     )
+    fresh_since: float | None = Field(
+        default=None, description="As in the worker's execution: results from before were not used."
+    )
     seconds_by_phase: dict[str, float] = Field(default_factory=dict, description="Seconds spent in each phase.")
 
 

@@ -29,17 +29,27 @@ _PASSING_NUMBERS = {
 """Nobody answers, or a disk or network file system stumbles. Source: Linux, errno(3)."""
 
 _PASSING_STATUS = {408, 429}
-"""HTTP: request timeout, too many requests. 500 and above pass too."""
+"""HTTP: request timeout, too many requests. 500 and above pass too, but for 501."""
 
-_PASSING_CODES = {"RequestTimeout", "SlowDown"}
-"""What S3 says with a status of 400 or 503 to a client that should come again. Source: S3 API, error responses."""
+_PASSING_CODES = {
+    "ConditionalRequestConflict",
+    "OperationAborted",
+    "RequestTimeout",
+    "SlowDown",
+    "XAmzContentSHA256Mismatch",
+}
+"""What S3 says with a status of 400, 409 or 503 to a client that should come again. Source: S3 API, error responses."""
+
+_NOT_IMPLEMENTED = 501
 
 _PASSING_CLASSES = {
     "ClientConnectionError",  # aiohttp
     "ClientPayloadError",  # aiohttp
     "ConnectionError",  # botocore, and the standard library
     "HTTPClientError",  # botocore
+    "IncompleteRead",  # the standard library
     "IncompleteReadError",  # botocore
+    "ResponseParserError",  # botocore, of an answer that was cut off
     "TimeoutError",  # the standard library, fsspec
 }
 
@@ -62,15 +72,27 @@ def is_missing_bucket(error: BaseException) -> bool:
     return answer is not None and answer.code == "NoSuchBucket"
 
 
+def is_not_implemented(error: BaseException) -> bool:
+    """Whether an object store does not know what it was asked to do, as some do with a conditional put."""
+    answer = _find_answer(error)
+    return answer is not None and answer.status == _NOT_IMPLEMENTED
+
+
 def may_pass(error: BaseException) -> bool:
     """Whether the same call may do better later, with nobody doing anything about it."""
     answer = _find_answer(error)
     if answer is not None:
-        return answer.status >= 500 or answer.status in _PASSING_STATUS or answer.code in _PASSING_CODES  # noqa: PLR2004
+        is_trouble_of_the_server = answer.status >= 500 and answer.status != _NOT_IMPLEMENTED  # noqa: PLR2004
+        return is_trouble_of_the_server or answer.status in _PASSING_STATUS or answer.code in _PASSING_CODES
     return any(
         _number(cause) in _PASSING_NUMBERS or not _PASSING_CLASSES.isdisjoint(_class_names(cause))
         for cause in _causes(error)
     )
+
+
+def lacks_credentials(error: BaseException) -> bool:
+    """Whether there are no credentials where the client of an object store looks for them."""
+    return any(not _NO_CREDENTIALS.isdisjoint(_class_names(cause)) for cause in _causes(error))
 
 
 def describe(error: BaseException) -> str:

@@ -55,8 +55,8 @@ def test_own_splits_are_a_column_or_files(values: dict[str, Any]) -> None:
         ({"text_column": "label"}, "text_column, target_column name one column twice: label, label"),
         ({"split_column": ""}, "at least 1 character"),
         ({"source": "builtin:language-names", "test_source": "test.csv"}, "test_source have no meaning for 'builtin"),
-        ({"source": "https://me:secret@host/news.csv"}, "a URL with a password would be kept with the results"),
-        ({"test_source": "sftp://me:secret@host/news.csv"}, "a URL with a password would be kept with the results"),
+        ({"source": "https://me:secret@host/news.csv"}, "a URL with a password, a token"),
+        ({"test_source": "sftp://me:secret@host/news.csv"}, "a URL with a password, a token"),
         ({"source": "https://host/news.csv", "revision": "main"}, "revision 'main' has no meaning"),
     ],
 )

@@ -1,5 +1,6 @@
 """One run of a comparison at a time on object stores, whatever happens to who holds the lock."""
 
+import signal
 import subprocess
 import sys
 import threading
@@ -13,7 +14,8 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from s3_server import S3Server
 from worker.contract.errors import ComparisonBusyError
-from worker.contract.locks import LeaseHolder, only_run_of
+from worker.contract.lease import LeaseHolder
+from worker.contract.locks import only_run_of
 from worker.contract.store import ResultsStore
 
 LOCK = PurePosixPath("trial/.lock")
@@ -117,6 +119,73 @@ def test_who_has_lost_the_lock_is_stopped(store: ResultsStore) -> None:
         lose()
 
     assert store.read_record(LOCK, LeaseHolder) == OTHER
+
+
+def test_whatever_goes_wrong_after_the_lock_is_lost_the_reason_is_that_it_is_lost(store: ResultsStore) -> None:
+    """In a thread that nobody can stop: it is told, and goes on to its own error."""
+    errors: list[BaseException] = []
+
+    def lose() -> None:
+        try:
+            with only_run_of(store, "trial", lease_seconds=1) as is_ours:
+                assert is_ours()
+                store.write_record(LOCK, OTHER)
+                wait_until(lambda: not is_ours())
+                raise ValueError
+        except ComparisonBusyError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=lose)
+    thread.start()
+    thread.join()
+
+    assert len(errors) == 1
+    assert store.read_record(LOCK, LeaseHolder) == OTHER
+
+
+def test_a_lock_that_was_taken_at_the_last_moment_is_named_at_the_end(store: ResultsStore) -> None:
+    with pytest.raises(ComparisonBusyError), only_run_of(store, "trial", lease_seconds=60):
+        store.write_record(LOCK, OTHER)
+
+    assert store.read_record(LOCK, LeaseHolder) == OTHER
+
+
+def test_a_lock_that_somebody_deleted_is_put_again(store: ResultsStore, hold: Hold) -> None:
+    holder = hold(2)
+    store.delete(LOCK)
+
+    wait_until(lambda: store.read(LOCK) is not None)
+
+    assert holder.poll() is None
+
+
+def test_a_holder_that_was_asleep_for_longer_than_its_lock_does_not_take_a_free_one_for_its_own(
+    store: ResultsStore, hold: Hold
+) -> None:
+    """Another may have run the comparison and given the lock back meanwhile."""
+    holder = hold(1)
+    holder.send_signal(signal.SIGSTOP)
+    asleep_since = time.monotonic()
+    store.delete(LOCK)
+    wait_until(lambda: time.monotonic() - asleep_since > 1.5)
+
+    holder.send_signal(signal.SIGCONT)
+
+    assert holder.wait(30) == 1
+    assert store.read(LOCK) is None
+
+
+def test_a_store_without_conditional_puts_is_named_and_used(
+    store: ResultsStore, s3_server: S3Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(2):
+        s3_server.refuse_conditional_put(501, "NotImplemented")
+
+    with only_run_of(store, "trial"):
+        assert store.read(LOCK) is not None
+
+    (said,) = (record.getMessage() for record in caplog.records)
+    assert "nothing keeps a second process from running 'trial'" in said
 
 
 def test_of_several_who_take_over_a_torn_lock_at_once_one_does(store: ResultsStore) -> None:

@@ -18,7 +18,7 @@ from worker.contract.config import (
     RunIdentity,
     SplitSizes,
 )
-from worker.contract.locks import LeaseHolder
+from worker.contract.lease import LeaseHolder
 from worker.contract.plan import DataSpec, Plan, TrainingSettings
 from worker.contract.records import MAX_SLUG_LENGTH, Record, canonical_json, content_hash, slug
 

@@ -24,6 +24,7 @@ from worker.contract.results import ArmState, Attempt, EvalPoint, Failure, Predi
                 "problem",
                 "remedy",
                 "resumed_at_step",
+                "fresh_since",
                 "seconds_by_phase",
             },
         ),

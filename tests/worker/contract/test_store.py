@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.contract.errors import ResultError, StoreError
+from worker.contract.errors import ConfigError, ResultError, StoreError
 from worker.contract.local_files import ABANDONED_SECONDS, write_file_atomically
 from worker.contract.locks import only_run_of
 from worker.contract.results import ArmStatus, Attempt, EvalPoint, Failure, Prediction
@@ -136,6 +136,24 @@ def test_an_object_is_created_once(store: ResultsStore) -> None:
 
     assert [store.create(HERE, b"first"), store.create(HERE, b"second")] == [True, False]
     assert store.read(HERE) == b"first"
+
+
+def test_a_link_to_a_folder_is_a_folder(tmp_path: Path) -> None:
+    store = ResultsStore(str(tmp_path / "store"))
+    (tmp_path / "elsewhere").mkdir()
+    store.write(PurePosixPath("a/plan.json"), b"x")
+    (tmp_path / "store" / "b").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "store" / "c").symlink_to(tmp_path / "nowhere")
+
+    assert store.folder_names(PurePosixPath()) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    "url", ["github://a/b", "gist://x", "reference://x", "dbfs://x", "jlab://x", "dir://x", "generic://x"]
+)
+def test_a_file_system_that_needs_more_than_a_url_is_refused(url: str) -> None:
+    with pytest.raises(ConfigError, match=f"The results store '{url}' cannot be opened: "):
+        ResultsStore(url)
 
 
 @pytest.mark.parametrize("torn", [b'{"number":2,"started_at":"t', b"\xff\xfe", b'{"number": 0}'])

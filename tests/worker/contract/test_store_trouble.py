@@ -17,7 +17,7 @@ import pytest
 
 from s3_server import BUCKET, S3Server
 from worker.contract.errors import StoreError
-from worker.contract.patience import LOOK_PATIENCE_SECONDS, PATIENCE_SECONDS
+from worker.contract.patience import LOOK_PATIENCE_SECONDS, PATIENCE_SECONDS, Patience
 from worker.contract.store import ResultsStore
 from worker.contract.trouble import may_pass
 
@@ -212,6 +212,82 @@ def test_without_patience_silence_is_an_error_at_once_and_not_logged(
 
     assert time.monotonic() - started < 2
     assert caplog.records == []
+
+
+def test_a_conflict_of_two_puts_passes(s3_server: S3Server, s3_url: str) -> None:
+    store = ResultsStore(s3_url)
+    s3_server.refuse_conditional_put(409, "ConditionalRequestConflict")
+    s3_server.refuse_conditional_put(409, "OperationAborted")
+
+    assert store.create(HERE, b"x")
+    assert store.read(HERE) == b"x"
+
+
+def test_whoever_waits_stops_when_the_store_is_given_up(cut_off: S3Server, s3_url: str) -> None:
+    assert cut_off
+    store = ResultsStore(s3_url)
+    threading.Timer(0.5, store.give_up).start()
+    started = time.monotonic()
+
+    for way in EVERY_WAY.values():
+        with pytest.raises(StoreError):
+            way(store)
+
+    assert time.monotonic() - started < 5
+
+
+def test_threads_share_one_patience() -> None:
+    """Each hears the store, or its silence, while others do: none trips over what another has put down."""
+    patience = Patience("s3://results", 1e-9)
+    start = threading.Barrier(4)
+    outcomes: set[type] = set()
+
+    def ask() -> None:
+        start.wait()
+        for number in range(500):
+            try:
+                patience.call("read", "here", _be_silent if number % 2 else _answer)
+                outcomes.add(int)
+            except Exception as error:  # noqa: BLE001 - told apart below
+                outcomes.add(type(error))
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    sys.setswitchinterval(interval)
+
+    assert outcomes == {int, StoreError}
+
+
+def _answer() -> int:
+    return 7
+
+
+def _be_silent() -> int:
+    raise TimeoutError
+
+
+@pytest.mark.full
+def test_a_store_that_accepts_and_never_answers_is_an_error_within_half_a_minute(
+    s3_server: S3Server, s3_url: str
+) -> None:
+    store = ResultsStore(s3_url, patience_seconds=0)
+    store.write(HERE, b"x")
+    s3_server.stall()
+    try:
+        for way in ("read", "written", "listed"):
+            started = time.monotonic()
+            with pytest.raises(StoreError) as stalled:
+                EVERY_WAY[way](store)
+            assert stalled.value.may_pass
+            assert time.monotonic() - started < 30, way
+    finally:
+        s3_server.mend()
+    assert store.read(HERE) is not None
 
 
 def test_a_signal_ends_the_wait(cut_off: S3Server, s3_url: str) -> None:

@@ -161,7 +161,7 @@ def _compare(
         # Also on Ctrl-C, SIGTERM and cancellation: the tasks' threads wait for workers, and end with them.
         if not is_ours():
             board.close()  # before anything else: the statuses are another process's
-        executor.close()
+        executor.close(at_once=not is_ours())
         if is_ours():
             board.cancel_unfinished()
         raise

@@ -50,5 +50,9 @@ class Executor(Protocol):
             on_start: Called when it has a place and is being started.
         """
 
-    def close(self) -> None:
-        """End every worker that is running and start no other. Idempotent, from any thread."""
+    def close(self, *, at_once: bool = False) -> None:
+        """End every worker that is running and start no other. Idempotent, from any thread.
+
+        Args:
+            at_once: Leave them no time to write anything more.
+        """

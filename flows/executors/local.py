@@ -88,7 +88,7 @@ class LocalExecutor:
                     raise ExecutorClosedError
             return WorkerOutcome(exit_code, None if exit_code == 0 else _failure(exit_code, last_words, log_path))
 
-    def close(self) -> None:
+    def close(self, *, at_once: bool = False) -> None:
         """End every worker: SIGTERM, then SIGKILL to those that are still there after the time that they asked for."""
         with self._changed:
             self._is_closed = True
@@ -96,13 +96,12 @@ class LocalExecutor:
             self._changed.notify_all()
         told_at = time.monotonic()
         for process in running:
-            process.terminate()
+            process.kill() if at_once else process.terminate()
         for process, config in running.items():
             try:
-                process.wait(max(0.0, told_at + _stop_seconds(config) - time.monotonic()))
+                process.wait(max(0.0, told_at + TERMINATION_SECONDS - time.monotonic()))
             except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+                _end_late(process, told_at + _stop_seconds(config))
 
     @contextmanager
     def _place(self, urgency: int) -> Iterator[Place]:
@@ -140,6 +139,15 @@ class LocalExecutor:
             )
             self._running[process] = config
         return process
+
+
+def _end_late(process: "subprocess.Popen[bytes]", kill_at: float) -> None:
+    """Wait for a worker that takes longer than usual, and kill it at a moment of the monotonic clock."""
+    try:
+        process.wait(max(0.0, kill_at - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _stop_seconds(config: RunConfig | PrepareConfig) -> float:

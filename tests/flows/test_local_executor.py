@@ -262,13 +262,19 @@ while :; do sleep 0.1; done
 """Stands in for a worker with a large checkpoint."""
 
 
-@pytest.mark.parametrize("asked_for", [None, 30.0], ids=["not asked", "asked"])
-def test_a_worker_that_asked_for_more_time_to_stop_is_given_it(
+@pytest.mark.parametrize(
+    ("asked_for", "at_once", "is_saved"),
+    [(None, False, False), (30.0, False, True), (30.0, True, False)],
+    ids=["not asked", "asked", "asked, but at once"],
+)
+def test_a_worker_that_asked_for_more_time_to_stop_is_given_it(  # noqa: PLR0913, PLR0917 - fixtures
     open_workers: Callable[..., Workers],
     wait_until: Wait,
     data: PreparedData,
     monkeypatch: pytest.MonkeyPatch,
     asked_for: float | None,
+    at_once: bool,  # noqa: FBT001 - of the parameters
+    is_saved: bool,  # noqa: FBT001 - of the parameters
 ) -> None:
     workers = open_workers()
     command = workers.folder / "slow"
@@ -283,7 +289,7 @@ def test_a_worker_that_asked_for_more_time_to_stop_is_given_it(
     future = workers.ask(config)
     wait_until((workers.folder / "slow.ready").exists, "a running worker")
 
-    workers.executor.close()
+    workers.executor.close(at_once=at_once)
 
-    assert (workers.folder / "slow.saved").exists() == (asked_for is not None)
+    assert (workers.folder / "slow.saved").exists() == is_saved
     assert isinstance(future.exception(timeout=10), ExecutorClosedError)

@@ -63,9 +63,9 @@ class OtherStoreExecutor:
         execution = config.execution.model_copy(update={"results": self._results})
         return self._executor.run(config.model_copy(update={"execution": execution}), on_start)
 
-    def close(self) -> None:
+    def close(self, *, at_once: bool = False) -> None:
         """End the workers."""
-        self._executor.close()
+        self._executor.close(at_once=at_once)
 
 
 def test_a_new_comparison_is_welcome(store: ResultsStore, plan: Plan) -> None:

@@ -109,6 +109,8 @@ class Life:
     def first_step_after(self, number: int) -> int:
         """Return the step from which the next start went on that came to train at all; 0 if it began anew."""
         for later in range(number + 1, self.num_starts + 1):
+            if any(each["event"] == "seeds" and not each["missing"] for each in self.events(later)):
+                return self.config.training.steps  # it was killed after its result had been written
             trained = [each for each in self.events(later) if each["event"] in {"progress", *RESUMPTIONS}]
             if trained:
                 return max((each["step"] for each in trained if each["event"] in RESUMPTIONS), default=0)

@@ -35,7 +35,7 @@ EXIT_CODES: dict[Form, set[int]] = {
     "SIGKILL": {-signal.SIGKILL},
     "SIGTERM": {143, -signal.SIGTERM},  # the second before the worker has begun to listen
     "SIGSTOP, then SIGKILL": {-signal.SIGKILL},
-    "memory limit": {1, -signal.SIGABRT},
+    "memory limit": {1, -signal.SIGABRT, -signal.SIGSEGV},  # the signals: of libraries that do not ask for less
     "store full": {1},
     "cache full": {143, -signal.SIGTERM},
 }

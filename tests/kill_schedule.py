@@ -35,7 +35,7 @@ class Kill:
 
     form: Form
     moment: float
-    """Share, 0 to 1, of the time that an undisturbed life takes from its start, or from the start of its training."""
+    """Share, 0 to 1, of the time that an undisturbed life takes to its end, from its start or from that of training."""
     is_in_training: bool
     """Whether the clock starts with the training: half of the kills would otherwise meet imports."""
 

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +102,32 @@ def make_life(
     return make
 
 
-def wait_for_moment(life: Life, process: "subprocess.Popen[bytes]", kill: Kill, seconds: float) -> bool:
+@dataclass(frozen=True)
+class Course:
+    """How long an undisturbed comparison takes to its end, in seconds."""
+
+    from_start: float
+    from_training: float
+
+    def seconds_until(self, kill: Kill) -> float:
+        """Return how long after its first output, or after its training began, a comparison is to be killed."""
+        return kill.moment * (self.from_training if kill.is_in_training else self.from_start)
+
+
+def run_undisturbed(life: Life) -> Course:
+    """Run a comparison to its end, and return how long that took."""
+    process = life.start()
+    started_at, trained_at = time.monotonic(), None
+    while process.poll() is None:
+        if trained_at is None and life.is_training():
+            trained_at = time.monotonic()
+        time.sleep(0.02)
+    assert process.returncode == 0, life.output()
+    assert trained_at is not None
+    return Course(time.monotonic() - started_at, time.monotonic() - trained_at)
+
+
+def wait_for_moment(life: Life, process: "subprocess.Popen[bytes]", kill: Kill, course: Course) -> bool:
     """Wait until a comparison has come as far as the kill asks.
 
     Returns:
@@ -112,7 +137,7 @@ def wait_for_moment(life: Life, process: "subprocess.Popen[bytes]", kill: Kill, 
     while process.poll() is None:
         if began_at is None and (life.is_training() if kill.is_in_training else life.output()):
             began_at = time.monotonic()
-        if began_at is not None and time.monotonic() - began_at >= kill.moment * seconds:
+        if began_at is not None and time.monotonic() - began_at >= course.seconds_until(kill):
             return True
         time.sleep(0.02)
     return False
@@ -159,16 +184,15 @@ def test_a_comparison_that_is_killed_in_every_form_ends_with_the_bytes_of_one_th
     seed: int, make_life: Callable[[], Life], find_descendants: FindDescendants, collected: list[Ended]
 ) -> None:
     undisturbed = make_life()
-    started = time.monotonic()
-    assert undisturbed.start().wait() == 0, undisturbed.output()
-    seconds = time.monotonic() - started
+    course = run_undisturbed(undisturbed)
     life, kills = make_life(), list[tuple[Ended, Reached]]()
     num_attempts = dict.fromkeys(ARMS, 0)
     for kill in draw_kills(seed, FORMS):
-        while not wait_for_moment(life, process := life.start(), kill, seconds):
-            # It was done before its moment had come.
+        while not wait_for_moment(life, process := life.start(), kill, course):
+            # It was done before its moment had come, as one is that goes on near its end: the next life, or earlier.
             assert_same_end(life, process, undisturbed)
             life, num_attempts = make_life(), dict.fromkeys(ARMS, 0)
+            kill = replace(kill, moment=kill.moment / 2)  # noqa: PLW2901 - the same kill, earlier
         ended = end(life, process, kill, find_descendants)
         assert ended.exit_code in EXIT_CODES[kill.form], life.output()
         assert "Traceback" not in life.output()

@@ -17,16 +17,28 @@ FIND_LINKS := $(if $(wildcard $(WHEELS)),--find-links $(WHEELS))
 # Test files are divided among the cores, at most four: each has a Prefect server and an S3 server of its own.
 IN_PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile
 
+# What takes minutes on a new machine is done before the first test, which would be ended for its time otherwise.
+define PREPARE_SYSTEM
+@PYTHONPATH=tests $(VENV)/bin/python -m cluster prepare
+@$(if $(KUBECONFIG),:,$(VENV)/bin/python -m scripts.image --torch cpu >/dev/null)
+endef
+
+# The build of torch in the worker's image: cuda or cpu.
+TORCH ?= cuda
+
+# How pytest ends where ARGS picks no test of a group.
+NO_TEST := 5
+
 # For the command of the target: make test ARGS="-k plan", make lock ARGS="--upgrade-package prefect"
 ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: help setup demo test test-full check format lock clean
+.PHONY: help setup demo test test-system test-full cluster image push check format lock audit clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup: $(VENV)/.installed ## Make the virtual environment; every target that needs it does so by itself
 	@:
@@ -37,8 +49,25 @@ demo: $(VENV)/.installed ## Compare seven tiny arms on a small real data set; th
 test: $(VENV)/.installed ## Run the tests: no GPU, no cluster, no network
 	@$(VENV)/bin/python -m pytest $(IN_PARALLEL) $(ARGS)
 
-test-full: $(VENV)/.installed ## Run the tests that take minutes: kills at any moment, outages in real time, full disks
-	@$(VENV)/bin/python -m pytest -m full $(IN_PARALLEL) $(ARGS)
+# Tests on the cluster run one after the other: there is one cluster, and some of them break it.
+test-system: $(VENV)/.installed ## Run the tests on a real cluster: the one that KUBECONFIG names, or one on this machine
+	$(PREPARE_SYSTEM)
+	@$(VENV)/bin/python -m pytest -m 'system and not full' $(ARGS)
+
+test-full: $(VENV)/.installed ## Run the tests that take minutes: kills at any moment, outages in real time, a cluster's faults
+	$(PREPARE_SYSTEM)
+	@$(VENV)/bin/python -m pytest -m 'full and not system' $(IN_PARALLEL) $(ARGS) || test $$? -eq $(NO_TEST)
+	@$(VENV)/bin/python -m pytest -m 'full and system' $(ARGS) || test $$? -eq $(NO_TEST)
+
+cluster: $(VENV)/.installed ## Run a Kubernetes of one node on this machine until Ctrl-C; needs root and Go
+	@PYTHONPATH=tests $(VENV)/bin/python -m cluster run
+
+image: ## Build the images, with torch for GPUs; TORCH=cpu takes the small one
+	@'$(PYTHON)' -m scripts.image --torch $(TORCH) $(ARGS)
+
+push: ## Build the images and push them: make push REGISTRY=registry.example.com/team
+	@test -n '$(REGISTRY)' || { echo "Where to? make push REGISTRY=registry.example.com/team" >&2; exit 2; }
+	@'$(PYTHON)' -m scripts.image --torch $(TORCH) --push '$(REGISTRY)' $(ARGS)
 
 check: $(VENV)/.installed ## Lint, format, types, import rules, spelling; changes nothing
 	@$(VENV)/bin/ruff check --quiet
@@ -57,6 +86,9 @@ format: $(VENV)/.installed ## Format the code and mend what the linter can
 lock: $(if $(filter uv,$(UV)),,$(VENV)/bin/uv) ## Pin the versions in requirements.lock anew, after a change to pyproject.toml
 	@$(UV) pip compile --quiet --universal --no-emit-index-url --all-extras --python-version 3.11 \
 		--custom-compile-command 'make lock' $(ARGS) pyproject.toml --output-file requirements.lock
+
+audit: $(if $(filter uv,$(UV)),,$(VENV)/bin/uv) ## List what the images install (dist/sbom/), and ask whether any of it is known to be vulnerable
+	@'$(PYTHON)' -m scripts.audit --uv '$(UV)' $(ARGS)
 
 clean: ## Remove the virtual environment, caches and builds; results in out/ stay
 	@rm -rf $(VENV) build dist *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

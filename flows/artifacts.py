@@ -14,7 +14,7 @@ def publish_artifacts(comparison: Comparison, chart_png: bytes, location: str) -
     Args:
         comparison: What was compared.
         chart_png: The chart. It goes into the page itself, because the UI shows pictures only from public addresses.
-        location: Where the files are, for readers.
+        location: Where the files are, for readers: an address that a browser opens becomes a link.
     """
     create_table_artifact(
         key=f"{comparison.comparison}-standings",
@@ -27,7 +27,11 @@ def publish_artifacts(comparison: Comparison, chart_png: bytes, location: str) -
         markdown=(
             f"# {comparison.name}\n\n"
             f"![Accuracy against step](data:image/png;base64,{picture})\n\n"
-            f"{comparison.caption}\n\n{standings_markdown(comparison)}\nFiles: `{location}`\n"
+            f"{comparison.caption}\n\n{standings_markdown(comparison)}\nFiles: {_link(location)}\n"
         ),
         description=f"Chart and standings of {comparison.name}",
     )
+
+
+def _link(location: str) -> str:
+    return f"[{location}]({location})" if location.startswith(("http://", "https://")) else f"`{location}`"

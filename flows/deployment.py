@@ -1,8 +1,10 @@
 """The deployment ``compare-backbones``: what it holds on a Prefect server, and what a plan must be to run there."""
 
+import os
 import platform
 from dataclasses import dataclass
 from importlib import resources
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -20,7 +22,11 @@ from worker.contract.plan import Plan
 FULL_NAME = f"{NAME}/{NAME}"
 """Flow and deployment, as Prefect writes them."""
 
+PLAN_ENV = "FREEZE_BENCH_PLAN"
+"""Names the plan file that a run of the deployment is given where whoever starts it gives nothing."""
+
 _HOST_TAG = "host:"
+_RELEASE_TAG = "release:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +47,54 @@ class Deployment:
         return self.host == platform.node()
 
 
-def host_tags() -> list[str]:
-    """Return the tags that say on which machine the deployment is served."""
-    return [_HOST_TAG + platform.node()]
+def owner_tags(release: str | None) -> list[str]:
+    """Return the tags that say on which machine the deployment is served, and by which release of the chart."""
+    return [_HOST_TAG + platform.node()] + ([_RELEASE_TAG + release] if release else [])
+
+
+def check_owner(client: SyncPrefectClient, release: str | None) -> None:
+    """Refuse to serve a deployment that a release serves which is not this one: they would take each other's runs.
+
+    Args:
+        client: Of the Prefect server.
+        release: ``namespace/name`` of the release that this process belongs to; None if to none.
+
+    Raises:
+        PrefectServerError: Names the other release.
+    """
+    try:
+        tags = client.read_deployment_by_name(FULL_NAME).tags
+    except ObjectNotFound:
+        return
+    owners = {tag.removeprefix(_RELEASE_TAG) for tag in tags if tag.startswith(_RELEASE_TAG)} - {release}
+    if owners:
+        raise PrefectServerError(
+            f"The deployment {NAME!r} on {client.api_url} belongs to the release {min(owners)}.",
+            remedy="Give each release a Prefect server of its own. If that one is gone for good: "
+            f"prefect deployment delete {FULL_NAME}",
+        )
 
 
 def default_parameters(settings: RunnerSettings) -> dict[str, Any]:
-    """Return what a run of the deployment is given where whoever starts it gives nothing: the demo plan."""
+    """Return what a run of the deployment is given where whoever starts it gives nothing.
+
+    Raises:
+        ConfigError: ``$FREEZE_BENCH_PLAN`` names no plan.
+    """
+    return {**plan_parameters(load_default_plan()), "settings": settings.model_dump(mode="json")}
+
+
+def load_default_plan() -> Plan:
+    """Load the plan that ``$FREEZE_BENCH_PLAN`` names, or the demo plan.
+
+    Raises:
+        ConfigError: It is no plan.
+    """
+    given = os.environ.get(PLAN_ENV)
+    if given:
+        return load_plan(Path(given))
     with resources.as_file(resources.files("flows") / "plans" / "demo.toml") as path:
-        return {**plan_parameters(load_plan(path)), "settings": settings.model_dump(mode="json")}
+        return load_plan(path)
 
 
 def plan_parameters(plan: Plan, *, fresh: bool = False) -> dict[str, Any]:

@@ -7,12 +7,14 @@ Prefect sees every step as a task; what the steps do lies in the modules beside 
 import time
 from collections.abc import Callable
 from pathlib import PurePosixPath
-from typing import cast
+from typing import Any, cast
+from uuid import UUID
 
 from prefect import flow, runtime, task
 from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State, TaskRun
+from prefect.client.schemas.objects import FlowRun, State, TaskRun
 from prefect.context import FlowRunContext
+from prefect.flows import Flow
 from prefect.logging import get_run_logger
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.tasks import Task
@@ -20,19 +22,22 @@ from prefect.tasks import Task
 from flows.artifacts import publish_artifacts
 from flows.comparison import Comparison
 from flows.context import FlowContext
-from flows.executors import WorkerFailedError
+from flows.executors import CloseReason, Executor, WorkerFailedError, WorkerState
 from flows.executors.local import open_local_executor
 from flows.fetch import ORIGIN_FILE
 from flows.plot import render_comparison
 from flows.preparation import (
     PLAN_FILE,
+    Asker,
     check_data,
     check_plan,
     prepare_backbone,
     prepare_data,
     run_config,
 )
+from flows.recovery import end_at_once_with_runner
 from flows.report import write_report
+from flows.results_server import link_results
 from flows.runner import end_with_runner
 from flows.settings import RunnerSettings
 from flows.status import StatusBoard
@@ -53,14 +58,15 @@ def _may_help(_task: Task[..., object], _run: TaskRun, state: State[object]) -> 
     """Whether a failed worker may do better when started again."""
     error = state.result(raise_on_failure=False)
     permanent = {code.value for code in ExitCode if code.is_permanent}
-    return isinstance(error, WorkerFailedError) and error.failure.exit_code not in permanent
+    return isinstance(error, WorkerFailedError) and not error.is_exhausted and error.failure.exit_code not in permanent
 
 
 @task(name="prepare-data", cache_policy=NO_CACHE, retries=1, retry_condition_fn=_may_help)
 def prepare_data_task(context: FlowContext) -> PreparedData:
     """Load and split the data set, and make sure that it is the one that this comparison is about."""
-    with context.board.showing_failures([arm.slug for arm in context.plan.arms]):
-        data = prepare_data(context.executor, context.plan)
+    arms = [arm.slug for arm in context.plan.arms]
+    with context.board.showing_failures(arms):
+        data = prepare_data(_asker(context, arms))
         check_data(context.store, context.plan, data)
     context.store.write_record(PurePosixPath(context.plan.comparison, PLAN_FILE), context.plan)
     return data
@@ -75,13 +81,22 @@ def prepare_data_task(context: FlowContext) -> PreparedData:
 )
 def prepare_backbone_task(context: FlowContext, spec: BackboneSpec, data: PreparedData) -> PreparedBackbone:
     """Fetch or make one backbone, for every arm that uses it."""
+    arms = context.arms_with(spec)
+    with context.board.showing_failures(arms):
+        return prepare_backbone(_asker(context, arms), spec, data)
 
-    def show_start() -> None:
-        for arm in context.arms_with(spec):
-            context.board.enter(arm, ArmState.PREPARING)
 
-    with context.board.showing_failures(context.arms_with(spec)):
-        return prepare_backbone(context.executor, context.plan, spec, data, show_start)
+def _asker(context: FlowContext, arms: list[str]) -> Asker:
+    """Return who asks for what arms wait for, and shows with each arm where that is."""
+
+    def show(state: WorkerState) -> None:
+        for arm in arms:
+            if state.state is ArmState.RUNNING:
+                context.board.enter(arm, ArmState.PREPARING)
+            else:
+                context.board.enter(arm, ArmState.WAITING, detail=state.detail)
+
+    return Asker(context.executor, context.plan, show)
 
 
 @task(
@@ -103,14 +118,20 @@ def run_arm_task(context: FlowContext, arm: Arm, data: PreparedData, backbone: P
             context.board.enter(arm.slug, ArmState.REUSED)
             return ArmState.REUSED
         context.board.enter(arm.slug, ArmState.QUEUED)
-        outcome = context.executor.run(
-            config.model_copy(update={"seeds": missing}),
-            lambda: context.board.enter(arm.slug, ArmState.RUNNING),
-        )
-        if outcome.failure:
-            raise WorkerFailedError(arm.label, outcome.failure)
+        # Told of all seeds: the worker leaves out what is done, and its Job is the same after a restart of the runner.
+        outcome = context.executor.run(config, lambda state: _show(context, arm, state))
+        # A worker may be gone before anybody has heard that it was done: its results say so.
+        if outcome.failure and not all(is_done(context.store, config, seed) for seed in missing):
+            raise WorkerFailedError(arm.label, outcome.failure, is_exhausted=outcome.is_exhausted)
         context.board.enter(arm.slug, ArmState.DONE)
         return ArmState.DONE
+
+
+def _show(context: FlowContext, arm: Arm, state: WorkerState) -> None:
+    """Put down where an arm's worker is, and what it waits for."""
+    if state.detail:
+        get_run_logger().info("%s: %s, %s", arm.label, state.state, state.detail)
+    context.board.enter(arm.slug, state.state, detail=state.detail)
 
 
 @task(name="draw-comparison", cache_policy=NO_CACHE)
@@ -118,13 +139,25 @@ def draw_comparison_task(context: FlowContext) -> Comparison:
     """Draw chart and table of what is in the store, and show them in the Prefect UI."""
     comparison = write_report(context.store, context.plan)
     folder = PurePosixPath(context.plan.comparison)
-    publish_artifacts(comparison, render_comparison(comparison)["comparison.png"], context.store.locate(folder))
+    location = link_results(context.plan.comparison) or context.store.locate(folder)
+    publish_artifacts(comparison, render_comparison(comparison)["comparison.png"], location)
     return comparison
+
+
+def _end_jobs(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:  # noqa: ARG001 - Prefect's names
+    """Delete the Jobs of a cancelled comparison, where its own process could not: it is given 30 s for that."""
+    parameters = flow_run.parameters or {}
+    settings = RunnerSettings.model_validate(parameters.get("settings") or {})
+    if settings.executor == "kubernetes":
+        from flows.executors.kubernetes import delete_jobs  # noqa: PLC0415 - loads Kubernetes' client
+
+        delete_jobs(Plan.model_validate(parameters["plan"]).comparison)
 
 
 @flow(
     name="compare-backbones",
     flow_run_name="{plan.name}",
+    on_cancellation=[_end_jobs],
     task_runner=ThreadPoolTaskRunner(max_workers=MAX_TASKS_AT_ONCE),  # type: ignore[arg-type] # generic in its future
 )
 def compare_backbones(plan: Plan, settings: RunnerSettings | None = None, *, fresh: bool = False) -> Comparison:
@@ -132,16 +165,20 @@ def compare_backbones(plan: Plan, settings: RunnerSettings | None = None, *, fre
 
     Args:
         plan: What to compare.
-        settings: Where results and cache are, and how many workers run at once; by default from the environment.
+        settings: Where results and cache are, and how workers are run; by default from the environment.
         fresh: Make results again that are in the store already.
 
     Raises:
         ArmsFailedError: Some arms have no result; the comparison of the others is drawn all the same.
+        ConfigError: The cluster cannot run this plan: no Job was made.
         ComparisonBusyError: The same comparison is being run already.
         PlanConflictError: The store holds another experiment under this name.
     """
-    end_with_runner()
     settings = settings or RunnerSettings()
+    if settings.executor == "kubernetes":
+        end_at_once_with_runner()  # the Jobs go on, for the next runner
+    else:
+        end_with_runner()
     store = ResultsStore(settings.results)
     with only_run_of(store, plan.comparison) as is_ours:
         check_plan(store, plan)
@@ -152,19 +189,21 @@ def compare_backbones(plan: Plan, settings: RunnerSettings | None = None, *, fre
 def _compare(
     plan: Plan, settings: RunnerSettings, store: ResultsStore, is_ours: Callable[[], bool], *, fresh: bool
 ) -> Comparison:
-    board = StatusBoard(store, plan, runtime.flow_run.id or "none")
-    executor = open_local_executor(settings, plan.comparison, fresh_since=_created_at() if fresh else None)
+    flow_run = runtime.flow_run.id or str(UUID(int=0))
+    executor = _open_executor(settings, plan, flow_run, fresh_since=_created_at() if fresh else None)
+    board = StatusBoard(store, plan, flow_run)
     context = FlowContext(plan, store, executor, board)
     try:
         _run_arms(context)
-    except BaseException:
+    except BaseException as error:
         # Also on Ctrl-C, SIGTERM and cancellation: the tasks' threads wait for workers, and end with them.
         if not is_ours():
             board.close()  # before anything else: the statuses are another process's
-        executor.close(at_once=not is_ours())
+        executor.close(_close_reason(error, is_ours))
         if is_ours():
             board.cancel_unfinished()
         raise
+    executor.close(CloseReason.DONE)
     comparison = draw_comparison_task(context)
     if comparison.missing:
         names = "; ".join(f"{gap.label}: {gap.reason}" for gap in comparison.missing)
@@ -173,6 +212,21 @@ def _compare(
             remedy=" ".join([*board.remedies(), "Then run the same command again: what is done is kept."]),
         )
     return comparison
+
+
+def _open_executor(settings: RunnerSettings, plan: Plan, flow_run: str, *, fresh_since: float | None) -> Executor:
+    if settings.executor == "kubernetes":
+        from flows.executors.kubernetes import open_kubernetes_executor  # noqa: PLC0415 - loads Kubernetes' client
+
+        return open_kubernetes_executor(settings, plan, flow_run=flow_run, fresh_since=fresh_since)
+    return open_local_executor(settings, plan.comparison, fresh_since=fresh_since)
+
+
+def _close_reason(error: BaseException, is_ours: Callable[[], bool]) -> CloseReason:
+    if not is_ours():
+        return CloseReason.TAKEN_OVER
+    # Prefect's and the terminal's wish that it ends is no Exception; what went wrong is.
+    return CloseReason.FAILED if isinstance(error, Exception) else CloseReason.CANCELLED
 
 
 def _created_at() -> float:

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from flows.executors import WorkerFailedError
 from flows.executors.local import open_local_executor
-from flows.preparation import check_plan, find_backbone, find_data, run_config
+from flows.preparation import Asker, check_plan, find_backbone, find_data, run_config
 from flows.settings import RunnerSettings
 from worker.contract.arms import Arm, BackboneSpec
 from worker.contract.config import Execution, PreparedBackbone, PreparedData
@@ -44,12 +44,13 @@ def look_ahead(plan: Plan, settings: RunnerSettings) -> list[ArmOutlook]:
     execution = Execution(results=settings.results, cache=settings.cache)
     with tempfile.TemporaryDirectory(prefix="freeze-bench-") as answers:
         executor = open_local_executor(settings.model_copy(update={"results": answers}), plan.comparison)
-        data = find_data(executor, plan)
+        asker = Asker(executor, plan)
+        data = find_data(asker)
         specs = list(dict.fromkeys(arm.backbone for arm in plan.arms))
 
         def find(spec: BackboneSpec) -> PreparedBackbone | str | None:
             try:
-                return find_backbone(executor, plan, spec, data) if data else None
+                return find_backbone(asker, spec, data) if data else None
             except WorkerFailedError as error:
                 return f"{error.failure.problem} {error.failure.remedy}"
 

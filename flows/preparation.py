@@ -2,10 +2,11 @@
 
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TypeVar
 
-from flows.executors import Executor, WorkerFailedError
+from flows.executors import Executor, WorkerFailedError, WorkerState
 from worker.contract.arms import Arm, BackboneSpec
 from worker.contract.config import Execution, PrepareConfig, PreparedBackbone, PreparedData, RunConfig, arm_training
 from worker.contract.errors import DataError, ExitCode, PlanConflictError
@@ -15,6 +16,17 @@ from worker.contract.results import Failure
 from worker.contract.store import ResultsStore, RunRecords
 
 AnyRecord = TypeVar("AnyRecord", bound=Record)
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Who asks workers to prepare something, and what for."""
+
+    executor: Executor
+    plan: Plan
+    on_change: Callable[[WorkerState], None] = lambda _state: None
+    """Told where the worker is."""
+
 
 PLAN_FILE = "plan.json"
 DATA_FILE = "prepared/data.json"
@@ -78,45 +90,43 @@ def _conflict(store: ResultsStore, plan: Plan, differing: str) -> PlanConflictEr
     )
 
 
-def prepare_data(executor: Executor, plan: Plan) -> PreparedData:
+def prepare_data(asker: Asker) -> PreparedData:
     """Have a worker load and split the data set.
 
     Raises:
         DataError: The source cannot be read, or cannot be split as asked.
         WorkerFailedError: The worker failed otherwise.
     """
-    return _ask(executor, _prepare_config(executor, plan, "data"), PreparedData)
+    return _ask(asker, _prepare_config(asker, "data"), PreparedData)
 
 
-def prepare_backbone(
-    executor: Executor, plan: Plan, spec: BackboneSpec, data: PreparedData, on_start: Callable[[], None]
-) -> PreparedBackbone:
+def prepare_backbone(asker: Asker, spec: BackboneSpec, data: PreparedData) -> PreparedBackbone:
     """Have a worker fetch or make a backbone.
 
     Raises:
         WorkerFailedError: It could not.
     """
-    config = _prepare_config(executor, plan, _name(spec), backbone=spec, prepared_data=data)
-    return _ask(executor, config, PreparedBackbone, on_start)
+    config = _prepare_config(asker, _name(spec), backbone=spec, prepared_data=data)
+    return _ask(asker, config, PreparedBackbone)
 
 
-def find_data(executor: Executor, plan: Plan) -> PreparedData | None:
+def find_data(asker: Asker) -> PreparedData | None:
     """Return the data set if it is in the cache; nothing is loaded.
 
     Raises:
         DataError: Its source cannot be identified.
     """
-    return _look(executor, _prepare_config(executor, plan, "data", only_look=True), PreparedData)
+    return _look(asker, _prepare_config(asker, "data", only_look=True), PreparedData)
 
 
-def find_backbone(executor: Executor, plan: Plan, spec: BackboneSpec, data: PreparedData) -> PreparedBackbone | None:
+def find_backbone(asker: Asker, spec: BackboneSpec, data: PreparedData) -> PreparedBackbone | None:
     """Return a backbone if it is in the cache; nothing is fetched or made.
 
     Raises:
         WorkerFailedError: Its source cannot be identified.
     """
-    config = _prepare_config(executor, plan, _name(spec), backbone=spec, prepared_data=data, only_look=True)
-    return _look(executor, config, PreparedBackbone)
+    config = _prepare_config(asker, _name(spec), backbone=spec, prepared_data=data, only_look=True)
+    return _look(asker, config, PreparedBackbone)
 
 
 def run_config(plan: Plan, arm: Arm, data: PreparedData, backbone: PreparedBackbone, execution: Execution) -> RunConfig:
@@ -137,8 +147,7 @@ def _name(spec: BackboneSpec) -> str:
 
 
 def _prepare_config(
-    executor: Executor,
-    plan: Plan,
+    asker: Asker,
     name: str,
     *,
     backbone: BackboneSpec | None = None,
@@ -146,20 +155,19 @@ def _prepare_config(
     only_look: bool = False,
 ) -> PrepareConfig:
     return PrepareConfig(
+        comparison=asker.plan.comparison,
         name=f"prepare-{name}",
-        answer=f"{plan.comparison}/prepared/{name}-{uuid.uuid4().hex}.json",
-        data=plan.data,
+        answer=f"{asker.plan.comparison}/prepared/{name}-answer{f'-{uuid.uuid4().hex}' if only_look else ''}.json",
+        data=asker.plan.data,
         backbone=backbone,
         prepared_data=prepared_data,
         only_look=only_look,
-        execution=executor.execution,
+        execution=asker.executor.execution,
     )
 
 
-def _ask(
-    executor: Executor, config: PrepareConfig, form: type[AnyRecord], on_start: Callable[[], None] = lambda: None
-) -> AnyRecord:
-    answer = _look(executor, config, form, on_start)
+def _ask(asker: Asker, config: PrepareConfig, form: type[AnyRecord]) -> AnyRecord:
+    answer = _look(asker, config, form)
     if answer is None:
         problem = f"{config.name} ended well but left no answer in {config.execution.results}."
         remedy = "Make sure that workers see the same results store as the flow."
@@ -167,16 +175,16 @@ def _ask(
     return answer
 
 
-def _look(
-    executor: Executor, config: PrepareConfig, form: type[AnyRecord], on_start: Callable[[], None] = lambda: None
-) -> AnyRecord | None:
-    outcome = executor.run(config, on_start)
+def _look(asker: Asker, config: PrepareConfig, form: type[AnyRecord]) -> AnyRecord | None:
+    outcome = asker.executor.run(config, asker.on_change)
     if outcome.failure:
         if config.backbone is None and outcome.failure.exit_code == ExitCode.DATA:
             raise DataError(outcome.failure.problem, remedy=outcome.failure.remedy)
-        raise WorkerFailedError(config.backbone.source if config.backbone else config.data.source, outcome.failure)
+        name = config.backbone.source if config.backbone else config.data.source
+        raise WorkerFailedError(name, outcome.failure, is_exhausted=outcome.is_exhausted)
     store = ResultsStore(config.execution.results)
     path = PurePosixPath(config.answer)
     answer = store.read_record(path, form)
-    store.delete(path)
+    if config.only_look or not asker.executor.workers_outlive_flow:
+        store.delete(path)  # otherwise it is kept for a flow that adopts the worker
     return answer

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
@@ -10,6 +11,10 @@ from worker.contract.records import Record
 
 RESULTS_ENV = "FREEZE_BENCH_RESULTS"
 CACHE_ENV = "FREEZE_BENCH_CACHE"
+DEVICE_ENV = "FREEZE_BENCH_DEVICE"
+EXECUTOR_ENV = "FREEZE_BENCH_EXECUTOR"
+
+ExecutorKind = Literal["local", "kubernetes"]
 
 
 def default_results() -> str:
@@ -23,17 +28,38 @@ def default_cache() -> str:
     return os.environ.get(CACHE_ENV) or str(Path(base, "freeze-bench"))
 
 
+def default_device() -> str:
+    """Return what workers of this environment compute on: ``$FREEZE_BENCH_DEVICE``, or ``auto``."""
+    return os.environ.get(DEVICE_ENV) or "auto"
+
+
+def default_executor() -> str:
+    """Return how workers of this environment are started: ``$FREEZE_BENCH_EXECUTOR``, or ``local``."""
+    return os.environ.get(EXECUTOR_ENV) or "local"
+
+
 def absolute_location(url: str) -> str:
     """Return a folder or an fsspec URL as every process of this machine understands it, whatever its folder is."""
     return url if "://" in url else str(Path(url).expanduser().resolve())
 
 
 class RunnerSettings(Record):
-    """How the arms of a comparison are run on this machine. Changes no curve."""
+    """How the arms of a comparison are run. Changes no curve."""
 
     results: str = Field(default_factory=default_results, description="Results store: a folder or any fsspec URL.")
     cache: str = Field(default_factory=default_cache, description="Folder for data, backbones, features and logs.")
-    device: Device = Field(default="auto", description="auto takes a GPU where there is one.")
+    device: Device = Field(
+        default_factory=default_device, validate_default=True, description="auto takes a GPU where there is one."
+    )
+    executor: ExecutorKind = Field(
+        default_factory=default_executor,
+        validate_default=True,
+        description="local runs workers as processes of this machine, kubernetes as Jobs of the release.",
+    )
     num_workers: int | None = Field(
-        default=None, ge=1, le=1024, description="Workers at once; by default one per GPU, without GPUs two at most."
+        default=None,
+        ge=1,
+        le=1024,
+        description="Workers at once; by default one per GPU, without GPUs two at most, and as Jobs as many as the "
+        "cluster has room for.",
     )

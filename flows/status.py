@@ -38,13 +38,21 @@ class StatusBoard:
         for arm in self._statuses:
             self._write(arm)
 
-    def enter(self, arm: str, state: ArmState, *, failure: Failure | None = None) -> None:
-        """Put an arm into a state, with the time at which that happened."""
+    def enter(self, arm: str, state: ArmState, *, detail: str = "", failure: Failure | None = None) -> None:
+        """Put an arm into a state, with the time at which that happened.
+
+        Args:
+            arm: Which arm.
+            state: The state; the one that it is in already changes the detail alone.
+            detail: What it waits for, or what happens to it, in words.
+            failure: Why it failed.
+        """
         now = time.time()
-        update: dict[str, object] = {"state": state, "updated_at": now, "failure": failure}
-        if state is ArmState.QUEUED:
+        is_new = state is not self._statuses[arm].state
+        update: dict[str, object] = {"state": state, "detail": detail, "updated_at": now, "failure": failure}
+        if state is ArmState.QUEUED and is_new:
             update |= {"queued_at": now, "started_at": None, "ended_at": None}
-        if state is ArmState.RUNNING:
+        if state is ArmState.RUNNING and is_new:
             update["started_at"] = now
         if state.is_final:
             update["ended_at"] = now
@@ -85,7 +93,7 @@ class StatusBoard:
         """
         self.close()
         now = time.time()
-        cancelled = {"state": ArmState.CANCELLED, "updated_at": now, "ended_at": now}
+        cancelled = {"state": ArmState.CANCELLED, "detail": "", "updated_at": now, "ended_at": now}
         for arm, status in self._statuses.items():
             if not status.state.is_final:
                 self._statuses[arm] = status.model_copy(update=cancelled)

@@ -43,6 +43,8 @@ class ArmView:
     accuracy: float | None = None
     """Mean over seeds of the latest validation accuracy."""
     updates_per_second: float | None = None
+    detail: str = ""
+    """What it waits for, in words."""
     problem: str | None = None
     ended_in_seconds: float | None = None
     _first_seen: Progress | None = field(default=None, repr=False)
@@ -50,6 +52,7 @@ class ArmView:
     def see(self, status: ArmStatus, progress: Progress | None, curves: list[list[EvalPoint]]) -> None:
         """Take over what the store says."""
         self.state = status.state
+        self.detail = status.detail
         self.problem = status.failure.problem if status.failure else None
         self.progress = progress
         if status.ended_at and status.started_at:
@@ -64,6 +67,11 @@ class ArmView:
         seconds = progress.updated_at - self._first_seen.updated_at
         if seconds > 0:
             self.updates_per_second = (progress.num_updates - self._first_seen.num_updates) / seconds
+
+    @property
+    def shown_state(self) -> str:
+        """The state in words, with what the arm waits for."""
+        return f"{self.state}, {self.detail}" if self.detail else str(self.state)
 
     @property
     def seconds_left(self) -> float | None:
@@ -128,7 +136,7 @@ class Watch:
             progress, left = view.progress, view.seconds_left
             table.add_row(
                 Text(view.arm.label),
-                Text(view.state, style=_STYLES.get(view.state, "dim")),
+                Text(view.shown_state, style=_STYLES.get(view.state, "dim")),
                 "" if progress is None else f"{progress.num_updates}/{progress.num_planned}",
                 "" if view.accuracy is None else f"{view.accuracy:.3f}",
                 "" if view.updates_per_second is None else f"{view.updates_per_second:.1f}",
@@ -143,13 +151,13 @@ class Watch:
         else:
             self._poll(self._say)
 
-    def _poll(self, show: Callable[[ArmView, ArmState], None]) -> None:
+    def _poll(self, show: Callable[[ArmView, str], None]) -> None:
         is_last = False
         while not is_last:
             is_last = self._stop.wait(REFRESH_SECONDS)
             trouble = None
             for view in self._views.values():
-                before = view.state
+                before = view.shown_state
                 try:
                     self._read(view)
                 except (ResultError, StoreError) as error:
@@ -196,10 +204,10 @@ class Watch:
         except ResultError:
             return []
 
-    def _say(self, view: ArmView, before: ArmState) -> None:
-        if view.state is before:
+    def _say(self, view: ArmView, before: str) -> None:
+        if view.shown_state == before:
             return
-        words = f"{view.arm.label}: {view.state}"
+        words = f"{view.arm.label}: {view.shown_state}"
         if view.state in {ArmState.DONE, ArmState.REUSED} and view.accuracy is not None:
             words += f", accuracy {view.accuracy:.3f} at step {view.step}"
         if view.state is ArmState.DONE and view.ended_in_seconds is not None:

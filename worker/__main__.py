@@ -32,6 +32,9 @@ exit codes:
   (these will fail again); 143 stopped; 1 anything else (may be retried)
 """
 
+_MAX_LAST_WORDS_BYTES = 4096
+"""Of a container's termination message. Source: Kubernetes, MaxContainerTerminationMessageLength."""
+
 
 def read_config(path: Path | None, environ: Mapping[str, str]) -> RunConfig | PrepareConfig:
     """Read the worker's document.
@@ -119,11 +122,23 @@ def describe_failure(error: BaseException) -> Failure:
     )
 
 
+def encode_last_words(failure: Failure) -> bytes:
+    """Return a worker's last words as JSON that fits a container's termination message.
+
+    Of a longer message the kubelet keeps the end, which is no JSON any more. The longer of the two texts is shortened.
+    """
+    while len(encoded := failure.model_dump_json().encode()) > _MAX_LAST_WORDS_BYTES:
+        name = max(("problem", "remedy"), key=lambda field: len(getattr(failure, field)))
+        text = getattr(failure, name)
+        failure = failure.model_copy(update={name: text[: len(text) * 9 // 10].removesuffix("…") + "…"})
+    return encoded
+
+
 def _write_last_words(failure: Failure) -> None:
     path = os.environ.get(TERMINATION_LOG_ENV)
     if path:
         try:
-            Path(path).write_text(failure.model_dump_json(), encoding="utf-8")
+            Path(path).write_bytes(encode_last_words(failure))
         except OSError as error:
             log.warning("no termination log", path=path, error=str(error))
 

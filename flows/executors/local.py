@@ -1,6 +1,5 @@
 """Workers as processes of this machine."""
 
-import heapq
 import os
 import signal
 import subprocess
@@ -8,16 +7,15 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from flows.executors import ExecutorClosedError, WorkerOutcome
+from flows.executors import CloseReason, ExecutorClosedError, WorkerOutcome, WorkerState
 from flows.executors.places import Place, divide_machine
+from flows.executors.turnstile import Turnstile
 from flows.settings import RunnerSettings
-from worker.contract.arms import Mode
 from worker.contract.config import (
     PARENT_PIPE_ENV,
     TERMINATION_LOG_ENV,
@@ -26,7 +24,7 @@ from worker.contract.config import (
     RunConfig,
 )
 from worker.contract.errors import ExitCode, FreezeBenchError
-from worker.contract.results import Failure, Progress
+from worker.contract.results import ArmState, Failure, Progress
 from worker.contract.store import PROGRESS_FILE, ResultsStore, arm_folder
 
 TERMINATION_SECONDS = 12.0
@@ -52,28 +50,28 @@ class LocalExecutor:
         log_folder: Where each worker's output goes, one file per name.
     """
 
+    workers_outlive_flow = False
+
     def __init__(self, execution: Execution, places: Sequence[Place], log_folder: Path) -> None:
         """Take over the places; nothing is started yet."""
         self.execution = execution
         self._log_folder = log_folder
-        self._free = list(places)
-        self._waiting: list[tuple[int, int]] = []
-        self._num_asked = 0
+        self._turnstile = Turnstile(places)
         self._running: dict[subprocess.Popen[bytes], RunConfig | PrepareConfig] = {}
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
         self._is_closed = False
 
-    def run(self, config: RunConfig | PrepareConfig, on_start: Callable[[], None]) -> WorkerOutcome:
+    def run(self, config: RunConfig | PrepareConfig, on_change: Callable[[WorkerState], None]) -> WorkerOutcome:
         """Run one worker to its end, after waiting for a place.
 
         Raises:
             ExecutorClosedError: ``close`` was called before or while the worker ran.
         """
-        with self._place(_urgency(config)) as place, tempfile.TemporaryDirectory(prefix="freeze-bench-") as folder:
+        with self._turnstile.place(config) as place, tempfile.TemporaryDirectory(prefix="freeze-bench-") as folder:
             last_words = Path(folder, "termination.json")
             log_path = self._log_folder / f"{config.name}.log"
             log_path.parent.mkdir(parents=True, exist_ok=True)
-            on_start()
+            on_change(WorkerState(ArmState.RUNNING))
             execution = config.execution.model_copy(update={"num_threads": place.num_threads})
             document = Path(folder, "config.json")
             document.write_text(config.model_copy(update={"execution": execution}).model_dump_json(), encoding="utf-8")
@@ -82,51 +80,31 @@ class LocalExecutor:
                 exit_code = process.wait()
             if process.stdin:
                 process.stdin.close()
-            with self._changed:
+            with self._lock:
                 del self._running[process]
                 if self._is_closed:
                     raise ExecutorClosedError
             return WorkerOutcome(exit_code, None if exit_code == 0 else _failure(exit_code, last_words, log_path))
 
-    def close(self, *, at_once: bool = False) -> None:
+    def close(self, reason: CloseReason) -> None:
         """End every worker: SIGTERM, then SIGKILL to those that are still there after the time that they asked for."""
-        with self._changed:
+        self._turnstile.close()
+        with self._lock:
             self._is_closed = True
             running = dict(self._running)
-            self._changed.notify_all()
         told_at = time.monotonic()
         for process in running:
-            process.kill() if at_once else process.terminate()
+            process.kill() if reason is CloseReason.TAKEN_OVER else process.terminate()
         for process, config in running.items():
             try:
                 process.wait(max(0.0, told_at + TERMINATION_SECONDS - time.monotonic()))
             except subprocess.TimeoutExpired:
                 _end_late(process, told_at + _stop_seconds(config))
 
-    @contextmanager
-    def _place(self, urgency: int) -> Iterator[Place]:
-        """Wait for a place: the most urgent worker first, then the one that asked first."""
-        with self._changed:
-            self._num_asked += 1
-            turn = (urgency, self._num_asked)
-            heapq.heappush(self._waiting, turn)
-            self._changed.wait_for(lambda: self._is_closed or (self._free and self._waiting[0] == turn))
-            if self._is_closed:
-                raise ExecutorClosedError
-            heapq.heappop(self._waiting)
-            place = self._free.pop(0)
-            self._changed.notify_all()
-        try:
-            yield place
-        finally:
-            with self._changed:
-                self._free.append(place)
-                self._changed.notify_all()
-
     def _start(
         self, config: RunConfig | PrepareConfig, document: Path, environment: dict[str, str], log_file: int
     ) -> "subprocess.Popen[bytes]":
-        with self._changed:
+        with self._lock:
             if self._is_closed:
                 raise ExecutorClosedError
             process = subprocess.Popen(  # noqa: S603 - our own module
@@ -160,13 +138,6 @@ def _stop_seconds(config: RunConfig | PrepareConfig) -> float:
     except FreezeBenchError:
         return TERMINATION_SECONDS  # a store that is away has no say in it
     return max(TERMINATION_SECONDS, progress.stop_seconds + _MARGIN_SECONDS) if progress else TERMINATION_SECONDS
-
-
-def _urgency(config: RunConfig | PrepareConfig) -> int:
-    """Return a worker's rank: live arms take longest and start first, frozen ones wait for what others wait for too."""
-    if isinstance(config, PrepareConfig):
-        return 1
-    return 0 if config.arm.mode is Mode.LIVE else 2
 
 
 def _environment(config: RunConfig | PrepareConfig, place: Place, last_words: Path) -> dict[str, str]:

@@ -253,6 +253,7 @@ def test_a_document_too_long_for_an_environment_variable_reaches_the_worker(
     config: PrepareConfig | RunConfig
     if kind == "prepare":
         config = PrepareConfig(
+            comparison="trial",
             name="prepare-absent",
             answer="absent.json",
             data=DataSpec(source="news.csv"),
@@ -272,7 +273,7 @@ def test_a_document_too_long_for_an_environment_variable_reaches_the_worker(
         )
     assert len(config.model_dump_json()) > 200_000
 
-    outcome = executor.run(config, lambda: None)
+    outcome = executor.run(config, lambda _state: None)
 
     assert outcome.exit_code == exit_code
     assert outcome.failure is not None

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from flows.executors import ExecutorClosedError, WorkerOutcome
+from flows.executors import CloseReason, ExecutorClosedError, WorkerOutcome, WorkerState
 from flows.executors.local import LocalExecutor, open_local_executor
 from flows.executors.places import Place
 from flows.settings import RunnerSettings
@@ -27,7 +27,7 @@ from worker.contract.config import (
 )
 from worker.contract.errors import ExitCode
 from worker.contract.plan import LANGUAGE_NAMES, DataSpec, TrainingSettings
-from worker.contract.results import Progress
+from worker.contract.results import ArmState, Progress
 from worker.contract.store import PROGRESS_FILE, ResultsStore, arm_folder
 from worker_processes import document_of
 
@@ -49,7 +49,8 @@ class Workers:
     def ask(self, config: Config, on_start: Callable[[], None] = lambda: None) -> "Future[WorkerOutcome]":
         """Have a worker run in a thread."""
 
-        def start() -> None:
+        def start(state: WorkerState) -> None:
+            assert state.state is ArmState.RUNNING
             self.started.append(config.name)
             on_start()
 
@@ -62,7 +63,9 @@ class Workers:
     def prepare(self, name: str = "prepare-data", source: str = LANGUAGE_NAMES) -> PrepareConfig:
         """Return what a worker is told that makes a small data set."""
         spec = DataSpec(source=source, train_examples=8, validation_examples=8, test_examples=8)
-        return PrepareConfig(name=name, answer=f"{name}.json", data=spec, execution=self.executor.execution)
+        return PrepareConfig(
+            comparison="trial", name=name, answer=f"{name}.json", data=spec, execution=self.executor.execution
+        )
 
     def stuck(self, name: str = "stuck") -> PrepareConfig:
         """Return what a worker is told that never ends: its data file is a pipe into which nobody writes."""
@@ -95,7 +98,7 @@ def open_workers(tmp_path: Path) -> Iterator[Callable[..., Workers]]:
 
     yield open_them
     for workers in opened:
-        workers.executor.close()
+        workers.executor.close(CloseReason.CANCELLED)
         workers.threads.shutdown()
         assert workers.running() == []
 
@@ -177,7 +180,7 @@ def test_live_arms_start_before_what_others_wait_for_and_frozen_arms_last(
     futures = []
     for num_waiting, config in enumerate(asked, start=1):
         futures.append(workers.ask(config))
-        waiting = workers.executor._waiting  # noqa: SLF001 - the line is visible nowhere else
+        waiting = workers.executor._turnstile._waiting  # noqa: SLF001 - the line is visible nowhere else
         wait_until(lambda: len(waiting) == num_waiting, "one more in line")  # noqa: B023 - waits right here
     may_go.set()
 
@@ -218,7 +221,7 @@ def test_a_gpu_of_a_place_is_all_that_its_worker_sees(tmp_path: Path, wait_until
 
     assert workers.running()[0].environ()["CUDA_VISIBLE_DEVICES"] == "GPU-8f6c"
 
-    workers.executor.close()
+    workers.executor.close(CloseReason.CANCELLED)
     assert isinstance(future.exception(), ExecutorClosedError)
 
 
@@ -232,14 +235,14 @@ def test_closing_ends_what_runs_and_refuses_what_waits_or_comes_later(
     wait_until(lambda: "started" in log.read_text("utf-8"), "its first words")
     process = workers.running()[0]
 
-    workers.executor.close()
+    workers.executor.close(CloseReason.CANCELLED)
 
     assert not process.is_running()
     for future in (running, waiting, workers.ask(workers.stuck("late"))):
         assert isinstance(future.exception(timeout=10), ExecutorClosedError)
     assert len(workers.started) == 1
     assert "The worker was stopped (SIGTERM)." in log.read_text("utf-8")
-    workers.executor.close()
+    workers.executor.close(CloseReason.CANCELLED)
 
 
 def test_settings_become_absolute_paths_and_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -263,9 +266,13 @@ while :; do sleep 0.1; done
 
 
 @pytest.mark.parametrize(
-    ("asked_for", "at_once", "is_saved"),
-    [(None, False, False), (30.0, False, True), (30.0, True, False)],
-    ids=["not asked", "asked", "asked, but at once"],
+    ("asked_for", "reason", "is_saved"),
+    [
+        (None, CloseReason.CANCELLED, False),
+        (30.0, CloseReason.CANCELLED, True),
+        (30.0, CloseReason.TAKEN_OVER, False),
+    ],
+    ids=["not asked", "asked", "asked, but taken over"],
 )
 def test_a_worker_that_asked_for_more_time_to_stop_is_given_it(  # noqa: PLR0913, PLR0917 - fixtures
     open_workers: Callable[..., Workers],
@@ -273,7 +280,7 @@ def test_a_worker_that_asked_for_more_time_to_stop_is_given_it(  # noqa: PLR0913
     data: PreparedData,
     monkeypatch: pytest.MonkeyPatch,
     asked_for: float | None,
-    at_once: bool,  # noqa: FBT001 - of the parameters
+    reason: CloseReason,
     is_saved: bool,  # noqa: FBT001 - of the parameters
 ) -> None:
     workers = open_workers()
@@ -289,7 +296,7 @@ def test_a_worker_that_asked_for_more_time_to_stop_is_given_it(  # noqa: PLR0913
     future = workers.ask(config)
     wait_until((workers.folder / "slow.ready").exists, "a running worker")
 
-    workers.executor.close(at_once=at_once)
+    workers.executor.close(reason)
 
     assert (workers.folder / "slow.saved").exists() == is_saved
     assert isinstance(future.exception(timeout=10), ExecutorClosedError)

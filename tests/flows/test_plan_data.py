@@ -12,7 +12,7 @@ import pytest
 from data_host import DataHost, HostedFile
 from flows.executors.local import open_local_executor
 from flows.plan_file import load_plan
-from flows.preparation import PLAN_FILE, check_data, check_plan, find_data, prepare_data
+from flows.preparation import PLAN_FILE, Asker, check_data, check_plan, find_data, prepare_data
 from flows.settings import RunnerSettings
 from worker.contract.errors import ConfigError, PlanConflictError
 from worker.contract.plan import DataSpec, Plan
@@ -182,10 +182,10 @@ def test_a_remote_file_that_changed_under_one_comparison_is_refused_as_a_local_o
     executor = open_local_executor(RunnerSettings(results=store.url, cache=str(tmp_path / "cache")), "first-try")
     with DataHost({"news.csv": make_file("bear", etag="1")}) as host:
         plan = make_plan("Frozen A").model_copy(update={"data": DataSpec(source=host.url("news.csv"))})
-        assert find_data(executor, plan) is None
-        check_data(store, plan, prepare_data(executor, plan))
+        assert find_data(Asker(executor, plan)) is None
+        check_data(store, plan, prepare_data(Asker(executor, plan)))
         store.write(RunRecords(store, plan.comparison, plan.arms[0].slug, plan.seeds[0]).result, b"{}")
         host.files["news.csv"] = make_file("wolf", etag="2")
 
         with pytest.raises(PlanConflictError, match=f"the content of {host.url('news.csv')} has changed"):
-            check_data(store, plan, prepare_data(executor, plan))
+            check_data(store, plan, prepare_data(Asker(executor, plan)))

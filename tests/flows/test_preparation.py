@@ -5,11 +5,12 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from flows.executors import WorkerFailedError, WorkerOutcome
+from flows.executors import CloseReason, WorkerFailedError, WorkerOutcome, WorkerState
 from flows.executors.local import LocalExecutor, open_local_executor
 from flows.preparation import (
     DATA_FILE,
     PLAN_FILE,
+    Asker,
     check_data,
     check_plan,
     find_backbone,
@@ -23,6 +24,7 @@ from worker.contract.arms import Arm, BackboneSpec, Mode
 from worker.contract.config import Execution, PrepareConfig, PreparedBackbone, PreparedData, RunConfig
 from worker.contract.errors import DataError, ExitCode, PlanConflictError
 from worker.contract.plan import LANGUAGE_NAMES, DataSpec, Plan
+from worker.contract.results import ArmState
 from worker.contract.store import ResultsStore, RunRecords
 
 MakePlan = Callable[..., Plan]
@@ -55,17 +57,18 @@ class OtherStoreExecutor:
     def __init__(self, executor: LocalExecutor, results: Path) -> None:
         """Let the executor do the work."""
         self.execution: Execution = executor.execution
+        self.workers_outlive_flow = False
         self._executor = executor
         self._results = str(results)
 
-    def run(self, config: RunConfig | PrepareConfig, on_start: Callable[[], None]) -> WorkerOutcome:
+    def run(self, config: RunConfig | PrepareConfig, on_change: Callable[[WorkerState], None]) -> WorkerOutcome:
         """Tell the worker of the other store."""
         execution = config.execution.model_copy(update={"results": self._results})
-        return self._executor.run(config.model_copy(update={"execution": execution}), on_start)
+        return self._executor.run(config.model_copy(update={"execution": execution}), on_change)
 
-    def close(self, *, at_once: bool = False) -> None:
+    def close(self, reason: CloseReason) -> None:
         """End the workers."""
-        self._executor.close(at_once=at_once)
+        self._executor.close(reason)
 
 
 def test_a_new_comparison_is_welcome(store: ResultsStore, plan: Plan) -> None:
@@ -132,16 +135,16 @@ def test_the_first_data_set_of_a_comparison_is_the_only_one(
 def test_data_that_is_not_in_the_cache_is_found_only_after_it_was_prepared(
     executor: LocalExecutor, plan: Plan, tmp_path: Path
 ) -> None:
-    assert find_data(executor, plan) is None
+    assert find_data(Asker(executor, plan)) is None
     assert not (tmp_path / "cache" / "data").exists()
 
-    prepared = prepare_data(executor, plan)
+    prepared = prepare_data(Asker(executor, plan))
 
     assert prepared.num_examples.train == 8
-    assert find_data(executor, plan) == prepared
+    assert find_data(Asker(executor, plan)) == prepared
     assert files(tmp_path / "results") == []  # answers are read and taken away
     spec = BackboneSpec(source="tiny:llama")
-    assert find_backbone(executor, plan, spec, prepared) is None
+    assert find_backbone(Asker(executor, plan), spec, prepared) is None
     assert not (tmp_path / "cache" / "backbones").exists()
 
 
@@ -149,7 +152,7 @@ def test_data_that_cannot_be_used_is_the_plans_fault(executor: LocalExecutor, pl
     absent = plan.model_copy(update={"data": DataSpec(source=str(tmp_path / "absent.csv"))})
 
     with pytest.raises(DataError) as caught:
-        prepare_data(executor, absent)
+        prepare_data(Asker(executor, absent))
 
     assert caught.value.problem.endswith("absent.csv cannot be read: No such file or directory.")
     assert caught.value.remedy == "Check the path."
@@ -158,16 +161,15 @@ def test_data_that_cannot_be_used_is_the_plans_fault(executor: LocalExecutor, pl
 def test_a_backbone_that_cannot_be_used_is_the_workers_failure(
     executor: LocalExecutor, plan: Plan, data: PreparedData, tmp_path: Path
 ) -> None:
-    started: list[str] = []
+    started: list[ArmState] = []
+    asker = Asker(executor, plan, lambda state: started.append(state.state))
 
     with pytest.raises(WorkerFailedError) as caught:
-        prepare_backbone(
-            executor, plan, BackboneSpec(source=str(tmp_path / "absent")), data, lambda: started.append("backbone")
-        )
+        prepare_backbone(asker, BackboneSpec(source=str(tmp_path / "absent")), data)
 
     assert caught.value.failure.exit_code == ExitCode.BACKBONE
     assert f"There is no folder {tmp_path}/absent. Name a folder that save_pretrained" in str(caught.value)
-    assert started == ["backbone"]
+    assert started == [ArmState.RUNNING]
 
 
 def test_an_answer_that_cannot_be_written_is_no_fault_of_the_plan(
@@ -176,14 +178,14 @@ def test_an_answer_that_cannot_be_written_is_no_fault_of_the_plan(
     (tmp_path / "results").write_bytes(b"a file where a folder should be")
 
     with pytest.raises(WorkerFailedError) as caught:
-        prepare_data(executor, plan)
+        prepare_data(Asker(executor, plan))
 
     assert caught.value.failure.exit_code == ExitCode.ERROR
 
 
 def test_an_answer_in_another_store_is_missed(executor: LocalExecutor, plan: Plan, tmp_path: Path) -> None:
     with pytest.raises(WorkerFailedError, match="left no answer in") as caught:
-        prepare_data(OtherStoreExecutor(executor, tmp_path / "elsewhere"), plan)
+        prepare_data(Asker(OtherStoreExecutor(executor, tmp_path / "elsewhere"), plan))
 
     assert caught.value.failure.remedy == "Make sure that workers see the same results store as the flow."
     assert len(files(tmp_path / "elsewhere")) == 1

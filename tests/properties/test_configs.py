@@ -77,6 +77,7 @@ def run_configs(draw: st.DrawFn) -> RunConfig:
 
 prepare_configs = st.builds(
     PrepareConfig,
+    comparison=st.text("abc-9", min_size=1, max_size=40),
     name=st.text("abc-9", min_size=1),
     answer=words,
     data=st.just(DataSpec(source="acme/news")),

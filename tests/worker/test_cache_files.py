@@ -38,7 +38,7 @@ def test_a_prepare_step_takes_away_what_is_old_and_nothing_else(tmp_path: Path, 
         os.utime(path.parent, (0, 0))
     data = DataSpec(source=LANGUAGE_NAMES, train_examples=8, validation_examples=8, test_examples=8)
     execution = Execution(results=str(tmp_path / "results"), cache=str(cache))
-    config = PrepareConfig(name="p", answer="p.json", data=data, execution=execution)
+    config = PrepareConfig(comparison="trial", name="p", answer="p.json", data=data, execution=execution)
 
     prepare(config.model_copy(update={"only_look": True}))
     assert all(path.exists() for path in left)

@@ -248,6 +248,7 @@ def test_what_is_no_gguf_file_ends_its_prepare_step_with_code_42_and_no_tracebac
     path = tmp_path / "model.gguf"
     path.write_text("<html>Sign in</html>")
     config = PrepareConfig(
+        comparison="trial",
         name="p",
         answer="p.json",
         data=data_spec,

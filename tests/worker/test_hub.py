@@ -40,6 +40,7 @@ def start(
     def start(name: str, source: BackboneSpec | DataSpec, **client: Any) -> subprocess.Popen[bytes]:  # noqa: ANN401
         is_backbone = isinstance(source, BackboneSpec)
         config = PrepareConfig(
+            comparison="trial",
             name=name,
             answer=f"{name}.json",
             data=DataSpec(source="builtin:language-names") if isinstance(source, BackboneSpec) else source,

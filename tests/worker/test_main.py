@@ -131,6 +131,7 @@ def test_a_backbone_without_safetensors_ends_its_prepare_step_with_code_42(
 ) -> None:
     folder = make_pickle_repository(tmp_path / "pickled")
     config = PrepareConfig(
+        comparison="trial",
         name="p",
         answer="p.json",
         data=data_spec,
@@ -186,6 +187,16 @@ def test_a_store_that_cannot_be_used_is_code_1_with_one_message(
     assert "exception" not in ended.events[-1]
 
 
+def test_last_words_are_no_longer_than_what_kubernetes_keeps_of_them(
+    tmp_path: Path, start_worker: StartWorker, finish: Finish
+) -> None:
+    ended = finish(start_worker(json.dumps({"kind": "ü" * 5000})))
+    assert ended.exit_code == 40
+    assert ended.termination_log is not None
+    assert ended.termination_log.problem.startswith("The worker's document is not valid: ")
+    assert (tmp_path / "worker.termination").stat().st_size <= 4096
+
+
 def test_a_termination_log_that_cannot_be_written_does_not_change_the_exit_code(
     tmp_path: Path, start_worker: StartWorker
 ) -> None:
@@ -211,7 +222,7 @@ def test_the_document_is_read_from_a_file_or_from_the_environment(tmp_path: Path
         ("", "the document: Invalid JSON"),
         ("{}", "Unable to extract tag"),
         ('{"kind": "run"}', "run.comparison: Field required"),
-        ('{"kind": "prepare", "name": "p"}', "prepare.answer: Field required"),
+        ('{"kind": "prepare", "name": "p"}', "prepare.comparison: Field required"),
     ],
 )
 def test_what_is_no_document_is_a_config_error_that_says_so(document: str | None, said: str) -> None:

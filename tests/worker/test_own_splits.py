@@ -154,7 +154,7 @@ def test_an_own_file_replaces_a_published_split_and_a_column_divides_a_published
     execution = Execution(results=str(tmp_path / "results"), cache=str(tmp_path / "cache"))
     workers = [
         start_worker(
-            PrepareConfig(name=name, answer=f"{name}.json", data=spec, execution=execution),
+            PrepareConfig(comparison="trial", name=name, answer=f"{name}.json", data=spec, execution=execution),
             name=name,
             environment=hub_server.environment(tmp_path / "hf"),
         )

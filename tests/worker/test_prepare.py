@@ -17,7 +17,9 @@ from worker.prepare import prepare
 def make_prepare_config(tmp_path: Path, cache: Path, data_spec: DataSpec) -> Callable[..., PrepareConfig]:
     def make(*, cache: Path = cache, **values: Any) -> PrepareConfig:  # noqa: ANN401 - fields of PrepareConfig
         execution = Execution(results=str(tmp_path / "results"), cache=str(cache), num_threads=1)
-        return PrepareConfig(name="p", answer="trial/p.json", data=data_spec, execution=execution, **values)
+        return PrepareConfig(
+            comparison="trial", name="p", answer="trial/p.json", data=data_spec, execution=execution, **values
+        )
 
     return make
 

@@ -176,6 +176,7 @@ def test_code_of_the_hub_is_run_offline_at_the_commit_that_was_read(
     def work(name: str, *, offline: bool = False, **how: Any) -> int:  # noqa: ANN401 - fields of a config
         document = (
             PrepareConfig(
+                comparison="trial",
                 name=name,
                 answer=f"{name}.json",
                 data=DataSpec(source="builtin:language-names"),

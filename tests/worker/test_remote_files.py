@@ -190,6 +190,7 @@ def test_a_worker_ends_with_the_code_that_says_whether_to_try_again(
     workers = {
         name: start_worker(
             PrepareConfig(
+                comparison="trial",
                 name=name,
                 answer=f"{name}.json",
                 data=DataSpec(source=source),
@@ -239,6 +240,7 @@ def test_a_worker_without_credentials_is_not_asked_again(
     for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
         monkeypatch.setenv(name, str(tmp_path / "none"))
     config = PrepareConfig(
+        comparison="trial",
         name="p",
         answer="p.json",
         data=DataSpec(source=f"s3://{BUCKET}/data/news.csv"),

@@ -175,6 +175,7 @@ def start(tmp_path: Path, hub_server: HubServer, start_worker: Start) -> Start:
 
     def start(name: str, source: BackboneSpec | DataSpec, data: PreparedData | None = None) -> subprocess.Popen[bytes]:
         config = PrepareConfig(
+            comparison="trial",
             name=name,
             answer=f"{name}.json",
             data=source if isinstance(source, DataSpec) else DataSpec(source="builtin:language-names"),

@@ -173,6 +173,7 @@ class PrepareConfig(Record):
 
     kind: Literal["prepare"] = "prepare"
     schema_version: Literal[1] = SCHEMA_VERSION
+    comparison: str = Field(pattern=r"^[a-z0-9-]{1,40}$", description="Slug of the plan's name.")
     name: str = Field(pattern=r"^[a-z0-9-]+$", description="Of the worker, unique within the comparison.")
     answer: str = Field(min_length=1, description="Path of the answer inside the results store.")
     data: DataSpec = Field(description="The data set, as the plan names it.")

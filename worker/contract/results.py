@@ -182,6 +182,7 @@ class ArmStatus(Record):
 
     schema_version: Literal[1] = SCHEMA_VERSION
     state: ArmState = Field(description="Where the arm is.")
+    detail: str = Field(default="", description="What it waits for, or what happens to it, in words.")
     flow_run: str = Field(description="Id of the Prefect flow run that wrote this.")
     seeds: tuple[int, ...] = Field(description="All seeds of the arm.")
     reused_seeds: tuple[int, ...] = Field(default=(), description="Seeds whose result was already there.")

@@ -37,6 +37,7 @@ RUN: Mapping[str, Any] = {
 }
 PREPARE: Mapping[str, Any] = {
     "kind": "prepare",
+    "comparison": "trial",
     "name": "prepare-data",
     "answer": "trial/data.json",
     "data": {"source": "news.csv"},

@@ -80,6 +80,7 @@ RECORDS: list[Record] = [
         execution=EXECUTION,
     ),
     PrepareConfig(
+        comparison="trial",
         name="prepare-base",
         answer="trial/base.json",
         data=DataSpec(source="news.csv"),

@@ -1,5 +1,6 @@
 """Fixtures that tests of several packages share."""
 
+import signal
 import uuid
 from collections.abc import Iterator
 
@@ -7,6 +8,12 @@ import pytest
 
 from hub_server import HubServer
 from s3_server import BUCKET, S3Server
+
+
+def pytest_configure() -> None:
+    """Hear Ctrl-C, as the commands must that tests start: a shell lets what it runs in the background ignore it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

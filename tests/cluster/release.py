@@ -115,9 +115,10 @@ class Release:
         """Return the pods of those Jobs."""
         return self.kubectl.list("pods", selector)
 
-    def job_of(self, arm: str) -> Document | None:
-        """Return the Job of an arm, or nothing if it is not there."""
-        return next(iter(self.jobs(f"freeze-bench/arm={arm}")), None)
+    def job_of(self, comparison: str, arm: str) -> Document:
+        """Return the Job of an arm."""
+        (job,) = self.jobs(f"freeze-bench/comparison={comparison},freeze-bench/arm={arm}")
+        return job
 
     def wait_for_step(self, comparison: str, arm: str, step: int, *, seed: int = 0, seconds: float = 180) -> None:
         """Wait until the curve of one seed of an arm has come to a step."""

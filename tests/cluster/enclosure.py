@@ -112,12 +112,13 @@ class Enclosure:
         (self.folder / "pids" / name).write_text(pid.strip(), "utf-8")
 
     def is_alive(self, name: str) -> bool:
-        """Whether a launched process is there."""
+        """Whether a launched process is there, or still holds what it has opened, such as its port."""
         pid = (self.folder / "pids" / name).read_text("utf-8")
         try:
-            return bool(Path(f"/proc/{self.pid}/root/proc/{pid}/cmdline").read_bytes())
+            stat = Path(f"/proc/{self.pid}/root/proc/{pid}/stat").read_text("utf-8")
         except OSError:
             return False
+        return stat.rpartition(")")[2].split()[0] not in {"X", "Z"}  # dead, or waiting to be buried
 
     def kill(self, name: str) -> None:
         """End a launched process outright."""

@@ -273,12 +273,12 @@ def test_paths_that_climb_out_of_the_volumes_are_refused_before_a_job_exists(rel
     plan = {
         "name": "climb",
         "data": {"source": "/cache/../etc/shadow.csv"},
-        "arms": [{"backbone": "/cache/../root/model", "mode": "frozen"}],
+        "arms": [{"backbone": "/cache/../etc/model", "mode": "frozen"}],
     }
 
     state = release.wait_for_end(release.start_comparison("--params", json.dumps({"plan": plan})))
 
     assert state["type"] == "FAILED"
     assert "/cache/../etc/shadow.csv" in state["message"]
-    assert "/cache/../root/model" in state["message"]
+    assert "/cache/../etc/model" in state["message"]
     assert release.jobs("freeze-bench/comparison=climb") == []

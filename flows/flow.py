@@ -12,6 +12,7 @@ from uuid import UUID
 
 from prefect import flow, runtime, task
 from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun, State, TaskRun
 from prefect.context import FlowRunContext
 from prefect.flows import Flow
@@ -25,6 +26,7 @@ from flows.context import FlowContext
 from flows.executors import CloseReason, Executor, WorkerFailedError, WorkerState
 from flows.executors.local import open_local_executor
 from flows.fetch import ORIGIN_FILE
+from flows.flow_runs import has_other_run
 from flows.plot import render_comparison
 from flows.preparation import (
     PLAN_FILE,
@@ -145,13 +147,20 @@ def draw_comparison_task(context: FlowContext) -> Comparison:
 
 
 def _end_jobs(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:  # noqa: ARG001 - Prefect's names
-    """Delete the Jobs of a cancelled comparison, where its own process could not: it is given 30 s for that."""
+    """Delete the Jobs of a cancelled comparison, where its own process could not: it is given 30 s for that.
+
+    Another flow run of the same comparison has them already, and keeps them.
+    """
     parameters = flow_run.parameters or {}
     settings = RunnerSettings.model_validate(parameters.get("settings") or {})
     if settings.executor == "kubernetes":
         from flows.executors.kubernetes import delete_jobs  # noqa: PLC0415 - loads Kubernetes' client
 
-        delete_jobs(Plan.model_validate(parameters["plan"]).comparison)
+        comparison = Plan.model_validate(parameters["plan"]).comparison
+        with get_client(sync_client=True) as client:
+            is_shared = has_other_run(client, comparison, flow_run.id)
+        if not is_shared:
+            delete_jobs(comparison)
 
 
 @flow(

@@ -49,6 +49,12 @@ def filter_flow_runs(
     return FlowRunFilter.model_validate(wanted)
 
 
+def has_other_run(client: SyncPrefectClient, comparison: str, flow_run: UUID) -> bool:
+    """Whether an unfinished flow run is about a comparison, beside one that is known."""
+    unfinished = read_flow_runs(client, filter_flow_runs(UNFINISHED))
+    return any(run.id != flow_run and comparison_of(run) == comparison for run in unfinished)
+
+
 def comparison_of(flow_run: FlowRun) -> str | None:
     """Return the comparison that a flow run is about; None if its parameters name no plan, and it can run none."""
     plan = (flow_run.parameters or {}).get("plan")

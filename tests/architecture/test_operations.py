@@ -67,10 +67,13 @@ def test_a_failure_has_words_a_consequence_and_a_test(failure: Failure) -> None:
 
 
 def test_every_fault_that_is_tested_is_in_the_table() -> None:
-    source = (TESTS / "cluster" / "test_faults.py").read_text("utf-8")
-    named = {test.function for failure in read_failures() for test in failure.tests if "test_faults" in test.file}
+    named = {test.function for failure in read_failures() for test in failure.tests}
 
-    assert set(re.findall(r"^def (test_\w+)", source, re.MULTILINE)) - named == set()
+    for subject in ("disruptions", "outages", "failed_arms"):
+        source = (TESTS / "cluster" / f"test_{subject}.py").read_text("utf-8")
+        tested = re.findall(r"^def (test_\w+)", source, re.MULTILINE)
+        assert tested
+        assert set(tested) - named == set()
 
 
 def test_commands_are_run_or_say_what_they_need() -> None:

@@ -4,9 +4,10 @@ Tests that only use a cluster ask for ``namespace``; those that break one ask fo
 """
 
 import os
+import re
 import tomllib
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from cluster.binaries import ROOT, has_given_cluster
 from cluster.helm import Helm
 from cluster.kubectl import Document, Kubectl
 from cluster.local_cluster import LocalCluster, running_cluster, started_cluster
+from cluster.long_arms import LONG, NAME, ChangeRelease, Submit, write_plan
+from cluster.release import Release, reached
 from image_archives import build_archives
 
 
@@ -103,6 +106,54 @@ def module_helm(module_namespace: Kubectl) -> Iterator[Helm]:
     """Helm in the module's namespace."""
     with _uninstalling(Helm(module_namespace)) as helm:
         yield helm
+
+
+@pytest.fixture(scope="module")
+def release(module_helm: Helm, release_values: Document, module_namespace: Kubectl) -> Iterator[Release]:
+    """One release for all faults; what a test changes about it, it changes back."""
+    module_helm.install(NAME, release_values)
+    with reached(NAME, module_namespace) as release:
+        yield release
+
+
+@pytest.fixture
+def changed_release(
+    release: Release,  # noqa: ARG001 - it is there first
+    module_helm: Helm,
+    release_values: Document,
+) -> Iterator[ChangeRelease]:
+    """Install the release with other values, until the test has ended."""
+
+    def change(**tables: Document) -> None:
+        values = {**release_values, **{name: {**release_values.get(name, {}), **new} for name, new in tables.items()}}
+        module_helm.install(NAME, values)
+
+    yield change
+    module_helm.install(NAME, release_values)
+
+
+@pytest.fixture
+def submit(release: Release, tmp_path: Path) -> Iterator[Submit]:
+    """Start a comparison of live arms, and return the id of its flow run; what is still running goes after the test."""
+    started: list[str] = []
+
+    def start(
+        name: str, *, steps: int = LONG, labels: Sequence[str] = ("Live qwen3",), seeds: Sequence[int] = (0,)
+    ) -> str:
+        plan = tmp_path / f"{name}.toml"
+        plan.write_text(write_plan(name, *labels, steps=steps, seeds=seeds), encoding="utf-8")
+        done = release.run("freeze-bench", "submit", str(plan))
+        assert done.returncode == 0, done.stdout + done.stderr
+        found = re.search(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", done.stdout)
+        assert found, done.stdout
+        started.append(found.group())
+        return found.group()
+
+    yield start
+    for flow_run in started:
+        if release.read_state(flow_run)["type"] not in {"COMPLETED", "FAILED", "CANCELLED", "CRASHED"}:
+            release.cancel(flow_run)
+            release.wait_for_end(flow_run, seconds=90)
 
 
 @contextmanager

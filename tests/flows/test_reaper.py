@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from flows.cluster_settings import KubernetesObject
+from flows.flow_runs import has_other_run
 from flows.reaper import OWNERLESS_SECONDS, Owners, Reaper, WorkingJob, judge_jobs, read_working_jobs
 from worker.contract.errors import FreezeBenchError
 
@@ -221,3 +222,18 @@ def test_once_started_it_looks_by_itself() -> None:
     Reaper(list_jobs, lambda _: None).start()
 
     assert has_looked.wait(30)
+
+
+def test_a_comparison_has_another_run_only_while_that_is_unfinished(make_flow_run: Callable[..., UUID]) -> None:
+    from prefect.client.orchestration import get_client  # noqa: PLC0415 - seconds to import
+    from prefect.states import Cancelled, Cancelling, Running  # noqa: PLC0415
+
+    cancelled = make_flow_run("Shared by two", Cancelling())
+    make_flow_run("Shared by two", Cancelled())
+    with get_client(sync_client=True) as client:
+        alone = has_other_run(client, "shared-by-two", cancelled)
+        make_flow_run("Shared by two", Running())
+        shared = has_other_run(client, "shared-by-two", cancelled)
+
+    assert not alone
+    assert shared

@@ -66,9 +66,7 @@ class Release:
 
     def ask_prefect(self, path: str, document: Document | None = None) -> Any:  # noqa: ANN401 - what the API says
         """Ask the Prefect API; with a document, by POST."""
-        method = "GET" if document is None else "POST"
-        address = f"{self.prefect_url}/api/{path}"
-        answer = httpx.request(method, address, json=document, auth=self._auth, timeout=30)
+        answer = self._ask(f"{self.prefect_url}/api/{path}", document)
         answer.raise_for_status()
         return answer.json() if answer.content else None
 
@@ -90,7 +88,7 @@ class Release:
 
     def read_result(self, path: str) -> bytes:
         """Return a file of the results store."""
-        answer = httpx.get(f"{self.results_url}/{path}", auth=self._auth, timeout=30)
+        answer = self._ask(f"{self.results_url}/{path}")
         answer.raise_for_status()
         return answer.content
 
@@ -128,6 +126,21 @@ class Release:
             return curve is not None and len(curve.splitlines()) > step
 
         wait_until(has_come, f"{arm} to come to step {step}", seconds=seconds)
+
+    def _ask(self, address: str, document: Document | None = None) -> httpx.Response:
+        """Ask, again while the forwarded port is not there: it goes with its pod, and with the kubelet."""
+        answers: list[httpx.Response] = []
+
+        def is_answered() -> bool:
+            method = "GET" if document is None else "POST"
+            try:
+                answers.append(httpx.request(method, address, json=document, auth=self._auth, timeout=30))
+            except httpx.TransportError:
+                return False
+            return True
+
+        wait_until(is_answered, f"{address} to answer", seconds=120)
+        return answers[-1]
 
     @property
     def _auth(self) -> tuple[str, str]:

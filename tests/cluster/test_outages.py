@@ -28,7 +28,8 @@ def test_a_component_that_is_restarted_costs_no_attempt(
 
 def test_a_new_runner_adopts_the_jobs_of_the_one_before_it(release: Release, submit: Submit) -> None:
     flow_run = submit("runner-deleted", steps=600, seeds=[0, 1])
-    release.wait_for_step("runner-deleted", ARM, 100, seed=1)  # seed 0 is done, and the Job was made for both
+    # Seed 0 is done, and the Job was made for both.
+    release.wait_for_step("runner-deleted", ARM, 100, seed=1, seconds=400)
     job = release.job_of("runner-deleted", ARM)
 
     release.kubectl.run("delete", "pod", "--selector=app.kubernetes.io/component=runner", "--wait=true")

@@ -31,7 +31,7 @@ test_examples = 64
 [training]
 steps = {steps}
 batch_size = 16
-eval_every = 50
+eval_every = {eval_every}
 max_tokens = 64
 backbone_lr = 1e-3
 """
@@ -47,7 +47,7 @@ mode = "live"
 def write_plan(name: str, *labels: str, steps: int = LONG, seeds: Sequence[int] = (0,)) -> str:
     """Return a plan with a live arm for each label."""
     arms = "".join(ONE_ARM.format(label=label) for label in labels)
-    return PLAN.format(name=name, steps=steps, seeds=list(seeds)) + arms
+    return PLAN.format(name=name, steps=steps, eval_every=min(steps, 50), seeds=list(seeds)) + arms
 
 
 def attempts(release: Release, comparison: str, arm: str = ARM) -> list[Attempt]:

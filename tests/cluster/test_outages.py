@@ -4,7 +4,7 @@ import pytest
 
 from cluster.enclosure import wait_until
 from cluster.local_cluster import LocalCluster
-from cluster.long_arms import ARM, NAME, ChangeRelease, Submit, assert_completed, attempts, num_failed
+from cluster.long_arms import ARM, LONG, NAME, ChangeRelease, Submit, assert_completed, attempts, num_failed
 from cluster.release import Release
 
 pytestmark = [pytest.mark.system, pytest.mark.full, pytest.mark.timeout(900)]
@@ -64,7 +64,7 @@ def test_a_prefect_server_that_is_killed_costs_no_attempt(release: Release, subm
 
 
 def test_a_cancelled_comparison_leaves_neither_job_nor_pod(release: Release, submit: Submit) -> None:
-    flow_run = submit("cancelled", labels=("One", "Two", "Three"))
+    flow_run = submit("cancelled", steps=5 * LONG, labels=("One", "Two", "Three"))
     release.wait_for_step("cancelled", "one", 50)
 
     release.cancel(flow_run)

@@ -7,7 +7,7 @@ import typer
 
 from flows.cli_deployment import fetch, serve, submit
 from flows.console import explained
-from flows.options import Cache, Device, Fresh, Overrides, PlanPath, Results, Workers, make_settings
+from flows.options import Cache, Device, Fresh, MetricsPort, Overrides, PlanPath, Results, Workers, make_settings
 
 app = typer.Typer(
     name="freeze-bench",
@@ -34,6 +34,7 @@ def compare(  # noqa: PLR0913 - one parameter per option
     workers: Workers = None,
     *,
     fresh: Fresh = False,
+    metrics_port: MetricsPort = None,
 ) -> None:
     """Train every arm of a plan on this machine and draw the comparison.
 
@@ -45,7 +46,8 @@ def compare(  # noqa: PLR0913 - one parameter per option
 
     with explained() as console:
         settings = make_settings(results, cache, device=device, num_workers=workers)
-        compare_on_this_machine(load_plan(plan_path, overrides or ()), settings, console, fresh=fresh)
+        plan = load_plan(plan_path, overrides or ())
+        compare_on_this_machine(plan, settings, console, fresh=fresh, metrics_port=metrics_port)
 
 
 @app.command(epilog="Example: freeze-bench plan my-plan.toml --set seeds=[0,1,2]")

@@ -1,7 +1,8 @@
 """``freeze-bench compare``: runs the flow in this process and shows how it goes on."""
 
 import atexit
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import PurePosixPath
 
 from rich.console import Console
@@ -23,7 +24,9 @@ QUIET_PREFECT = {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL"}
 """For a flow that runs in the command itself: its log goes to the Prefect server and not over the live table."""
 
 
-def compare_on_this_machine(plan: Plan, settings: RunnerSettings, console: Console, *, fresh: bool) -> Comparison:
+def compare_on_this_machine(
+    plan: Plan, settings: RunnerSettings, console: Console, *, fresh: bool, metrics_port: int | None = None
+) -> Comparison:
     """Run the flow here, with the Prefect server that is configured or else a temporary one.
 
     Args:
@@ -31,19 +34,52 @@ def compare_on_this_machine(plan: Plan, settings: RunnerSettings, console: Conso
         settings: Where results and cache are, and how many workers run at once.
         console: Where progress and standings go.
         fresh: Make results again that are in the store already.
+        metrics_port: Where the results store is exposed to Prometheus meanwhile; None exposes nothing.
 
     Raises:
         ArmsFailedError: Some arms have no result; the chart of the others is there.
         ConfigError: The store holds another experiment under this name.
         DataError: The data set cannot be used.
+        MetricsServerError: The port for the metrics is taken.
     """
     set_prefect_defaults(**QUIET_PREFECT)
     console.print(f"{plan.name}: {len(plan.arms)} arms, seeds {', '.join(map(str, plan.seeds))}")
     store = ResultsStore(settings.results)
     check_plan(store, plan)
     if not fresh and _is_done(store, plan, settings):
-        console.print("Every result is in the store; nothing to run.")
+        nothing = "nothing to run" if metrics_port is None else "nothing to run, and no metrics to follow"
+        console.print(f"Every result is in the store; {nothing}.")
         return print_standings(write_report(store, plan), store, console)
+    with _metrics(store, metrics_port, console):
+        return _run_and_show(plan, settings, store, console, fresh=fresh)
+
+
+@contextmanager
+def _metrics(store: ResultsStore, port: int | None, console: Console) -> Iterator[None]:
+    """Expose the results store, until the last state of a run that ended by itself has been scraped."""
+    if port is None:
+        yield
+        return
+    from flows.metrics.exporter import StoreExporter  # noqa: PLC0415 - few ask for it
+
+    exporter = StoreExporter(store, port)
+    exporter.start()
+    console.print(f"Metrics: {exporter.address}")
+    try:
+        try:
+            yield
+        except ArmsFailedError:
+            exporter.linger(console)
+            raise
+        exporter.linger(console)
+    finally:
+        exporter.stop()
+
+
+def _run_and_show(
+    plan: Plan, settings: RunnerSettings, store: ResultsStore, console: Console, *, fresh: bool
+) -> Comparison:
+    """Run the flow, show how it goes on, and print what came of it."""
     with console.status("Starting Prefect ..."):
         server_settings = _connect_prefect()
         from flows.flow import compare_backbones  # noqa: PLC0415 - loads Prefect, with the environment above

@@ -35,6 +35,7 @@ from flows.preparation import (
     check_plan,
     prepare_backbone,
     prepare_data,
+    put_first_plan,
     run_config,
 )
 from flows.recovery import end_at_once_with_runner
@@ -201,6 +202,7 @@ def _compare(
     flow_run = runtime.flow_run.id or str(UUID(int=0))
     executor = _open_executor(settings, plan, flow_run, fresh_since=_created_at() if fresh else None)
     board = StatusBoard(store, plan, flow_run)
+    put_first_plan(store, plan)
     context = FlowContext(plan, store, executor, board)
     try:
         _run_arms(context)

@@ -31,6 +31,16 @@ Workers = Annotated[
 
 Fresh = Annotated[bool, typer.Option("--fresh", help="Train again what is in the results store already.")]
 
+MetricsPort = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        max=65535,
+        help="Show all arms to Prometheus on this port while they run, and until the last scrape (0: a free one). "
+        "[default: none]",
+    ),
+]
+
 
 def make_settings(results: str | None, cache: str | None, **others: object) -> "RunnerSettings":
     """Return the settings of the options that were given; the others come from the environment."""

@@ -64,6 +64,16 @@ def check_plan(store: ResultsStore, plan: Plan) -> None:
         raise _conflict(store, plan, "; ".join(differing))
 
 
+def put_first_plan(store: ResultsStore, plan: Plan) -> None:
+    """Put a plan down where there is none: whoever looks at the store knows the arms before their data is prepared.
+
+    An older plan stays until the data set is known to be the same, because its results are drawn by it.
+    """
+    path = PurePosixPath(plan.comparison, PLAN_FILE)
+    if store.read(path) is None:
+        store.write_record(path, plan)
+
+
 def _has_any_result(store: ResultsStore, plan: Plan) -> bool:
     records = (RunRecords(store, plan.comparison, arm.slug, seed) for arm in plan.arms for seed in plan.seeds)
     return any(store.read(each.result) is not None for each in records)

@@ -3,15 +3,11 @@
 Started by ``freeze-bench serve``, in a thread of its own, where ``FREEZE_BENCH_RESULTS_PORT`` is set.
 """
 
-import asyncio
 import os
-import socket
-import threading
 from ipaddress import ip_address
 
-import uvicorn
-
 from flows.basic_auth import BasicAuth
+from flows.http_thread import HttpThread, port_from_environment
 from flows.results_site import ResultsSite
 from worker.contract.errors import ConfigError, FreezeBenchError
 from worker.contract.store import ResultsStore
@@ -45,13 +41,11 @@ def start_results_server(results: str) -> "ResultsServer | None":
         ConfigError: The port or the auth string is not one.
         ResultsServerError: The port is taken.
     """
-    text = os.environ.get(PORT_ENV)
-    if not text:
+    port = port_from_environment(PORT_ENV)
+    if port is None:
         return None
-    if not text.isascii() or not text.isdigit() or not 0 < int(text) < 2**16:
-        raise ConfigError(f"{PORT_ENV} is {text!r}.", remedy="Set it to a port from 1 to 65535, or leave it out.")
     auth = BasicAuth.from_environment()
-    server = ResultsServer(ResultsStore(results), _EVERYWHERE if auth else _HERE, int(text), auth)
+    server = ResultsServer(ResultsStore(results), _EVERYWHERE if auth else _HERE, port, auth)
     server.start()
     return server
 
@@ -81,32 +75,18 @@ class ResultsServer:
                 remedy=f"Set {BasicAuth.ENV} to user:password, or listen on {_HERE}.",
             )
         try:
-            self._socket = socket.create_server((host, port))
+            self._http = HttpThread(ResultsSite(store, auth), host, port, name="results server")
         except OSError as error:
             raise ResultsServerError(
                 f"The results server cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}.",
                 remedy=f"End what listens there, or set {PORT_ENV} to another port.",
             ) from error
-        self.port: int = self._socket.getsockname()[1]
-        config = uvicorn.Config(
-            ResultsSite(store, auth),
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            lifespan="off",
-            ws="none",
-        )
-        self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._run, name="results server", daemon=True)
+        self.port = self._http.port
 
     def start(self) -> None:
         """Answer from now on, in a thread of its own."""
-        self._thread.start()
+        self._http.start()
 
     def stop(self) -> None:
         """Finish what is being answered, and give the port back."""
-        self._server.should_exit = True
-        self._thread.join()
-
-    def _run(self) -> None:
-        asyncio.run(self._server.serve([self._socket]))
+        self._http.stop()

@@ -17,6 +17,7 @@ from rich.console import Console
 from flows.deployment import check_owner, default_parameters, owner_tags
 from flows.flow import compare_backbones
 from flows.manifests import release_selector
+from flows.metrics.exporter import PORT_ENV, start_metrics
 from flows.prefect_plugin import NAME
 from flows.reaper import Reaper
 from flows.recovery import leave_flow_runs, recover_flow_runs
@@ -46,6 +47,7 @@ def serve_deployment(settings: RunnerSettings, console: Console, *, limit: int) 
         ConfigError: The results store cannot be opened, or the environment names a plan or a release that is none.
         ClusterError: The cluster does not let the runner do its work.
         ResultsServerError: The port for the results is taken.
+        MetricsServerError: The port for the metrics is taken.
     """
     is_on_cluster = settings.executor == "kubernetes"
     if is_on_cluster:  # from the start: the first process of a container hears no signal that it does not handle
@@ -60,12 +62,14 @@ def serve_deployment(settings: RunnerSettings, console: Console, *, limit: int) 
         check_owner(client, release)
     deployment = asyncio.run(_register(runner, settings, release))
     start_results_server(settings.results)
+    metrics = start_metrics(settings.results)
     if is_on_cluster:
         _take_over(deployment, store, console)
     console.print(
         f"Serving {NAME} on {url}, {limit} at once.\n"
         f"Results: {settings.results}\n"
         f"Cache:   {settings.cache}\n"
+        f"Metrics: {metrics.address if metrics else f'none ({PORT_ENV} is not set)'}\n"
         f"Start:   freeze-bench submit PLAN --watch\n"
         f"         prefect deployment run {NAME}   (outside the checkout with PREFECT_PLUGINS_ENABLED=1)\n"
         f"         {url_for('deployment', obj_id=deployment) or deployment}\n"

@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from flows.pace import Pace
 from flows.status import read_status
 from worker.contract.arms import Arm
 from worker.contract.errors import FreezeBenchError, ResultError, StoreError
@@ -42,12 +43,11 @@ class ArmView:
     """Last step of the curves, the least of the seeds that have one."""
     accuracy: float | None = None
     """Mean over seeds of the latest validation accuracy."""
-    updates_per_second: float | None = None
+    pace: Pace = field(default_factory=Pace)
     detail: str = ""
     """What it waits for, in words."""
     problem: str | None = None
     ended_in_seconds: float | None = None
-    _first_seen: Progress | None = field(default=None, repr=False)
 
     def see(self, status: ArmStatus, progress: Progress | None, curves: list[list[EvalPoint]]) -> None:
         """Take over what the store says."""
@@ -60,13 +60,8 @@ class ArmView:
         latest = [points[-1] for points in map(evaluated, curves) if points]
         self.step = min((step for step, _ in latest), default=None)
         self.accuracy = sum(accuracy for _, accuracy in latest) / len(latest) if latest else None
-        if progress is None:
-            return
-        if self._first_seen is None or self._first_seen.started_at != progress.started_at:
-            self._first_seen = progress
-        seconds = progress.updated_at - self._first_seen.updated_at
-        if seconds > 0:
-            self.updates_per_second = (progress.num_updates - self._first_seen.num_updates) / seconds
+        if progress is not None:
+            self.pace.see(progress)
 
     @property
     def shown_state(self) -> str:
@@ -76,9 +71,7 @@ class ArmView:
     @property
     def seconds_left(self) -> float | None:
         """How long the arm still takes at its present speed, if that is known."""
-        if self.state is not ArmState.RUNNING or self.progress is None or not self.updates_per_second:
-            return None
-        return (self.progress.num_planned - self.progress.num_updates) / self.updates_per_second
+        return self.pace.seconds_left if self.state is ArmState.RUNNING and self.progress else None
 
 
 def evaluated(curve: list[EvalPoint]) -> list[tuple[int, float]]:
@@ -133,13 +126,13 @@ class Watch:
         """Return every arm's state as a table."""
         table = Table("arm", "state", "updates", "accuracy", "updates/s", "left", box=None, pad_edge=False)
         for view in self._views.values():
-            progress, left = view.progress, view.seconds_left
+            progress, speed, left = view.progress, view.pace.updates_per_second, view.seconds_left
             table.add_row(
                 Text(view.arm.label),
                 Text(view.shown_state, style=_STYLES.get(view.state, "dim")),
                 "" if progress is None else f"{progress.num_updates}/{progress.num_planned}",
                 "" if view.accuracy is None else f"{view.accuracy:.3f}",
-                "" if view.updates_per_second is None else f"{view.updates_per_second:.1f}",
+                "" if speed is None else f"{speed:.1f}",
                 "" if left is None else f"{left:.0f} s",
             )
         return table

@@ -2,7 +2,9 @@
 
 import re
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import yaml
 
 ROOT = Path(__file__).parents[1]
 GUIDE = ROOT / "docs" / "operations.md"
@@ -42,6 +44,13 @@ def read_commands() -> list[str]:
     """Return every line of the guide's shell blocks."""
     blocks = re.findall(r"^```sh\n(.*?)^```", GUIDE.read_text("utf-8"), re.DOTALL | re.MULTILINE)
     return [line for block in blocks for line in block.splitlines() if line.strip()]
+
+
+def read_scrape_config() -> dict[str, Any]:
+    """Return the configuration of a Prometheus without the operator, as the guide has it."""
+    blocks = re.findall(r"^```yaml\n(.*?)^```", GUIDE.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+    (found,) = (block for block in blocks if block.startswith("scrape_configs:"))
+    return dict(yaml.safe_load(found))
 
 
 def find_tests(text: str) -> list[NamedTest]:

@@ -6,34 +6,31 @@ far, under a ``step`` label that is bounded by ``MAX_CURVE_POINTS``.
 
 import json
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
+from socket import socket
 from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from prometheus_client import CollectorRegistry, make_wsgi_app
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Sample
 
 from worker.contract import metric_names as names
-from worker.contract.results import EvalPoint
+from worker.contract.curve_grid import CurveGrid
+from worker.contract.metric_spec import Samples, Source
+from worker.contract.run_samples import ArmLabels, RunSnapshot, add_run
 from worker.monitor import Monitor, peak_memory_bytes
+from worker.scrape_text import ScrapeText
 
 SOCKET_SECONDS = 10.0
 """A scraper that does not read its answer for this long is dropped."""
 
+MAX_CONNECTIONS = 16
+"""Scrapers at once. What comes on top is hung up on: no number of them may take memory or time from the training."""
 
-def evaluated_points(points: Iterable[EvalPoint]) -> list[tuple[int, float]]:
-    """Return step and validation accuracy of the points that have one."""
-    return [(point.step, point.validation_accuracy) for point in points if point.validation_accuracy is not None]
-
-
-def thin_curve(points: Sequence[tuple[int, float]], most: int = names.MAX_CURVE_POINTS) -> list[tuple[int, float]]:
-    """Return at most ``most`` points: every k-th, and always the first and the last."""
-    if len(points) <= most:
-        return list(points)
-    stride = -(-(len(points) - 1) // (most - 1))
-    return [*points[:-1:stride], points[-1]]
+METRICS = tuple(metric for metric in names.METRICS if Source.WORKER in metric.sources)
+"""What a worker exposes."""
 
 
 class MonitorCollector(Collector):
@@ -41,70 +38,47 @@ class MonitorCollector(Collector):
 
     def __init__(self, monitor: Monitor) -> None:
         """Read from this monitor."""
+        config = monitor.config
         self._monitor = monitor
+        self._grid = CurveGrid.of(config.training)
+        self._labels = ArmLabels(
+            config.comparison, config.arm.slug, config.arm.backbone.source, config.arm.mode.value, Source.WORKER
+        )
 
     def collect(self) -> Iterable[Metric]:
-        """Yield every family of ``worker.contract.metric_names``."""
-        config = self._monitor.config
-        info = InfoMetricFamily(
-            names.RUN_INFO.removesuffix("_info"), "What this run is: the value is always 1.", labels=names.RUN_LABELS
-        )
-        steps = _counter(names.OPTIMIZER_STEPS, "Optimizer updates made by this process, over all candidates.")
-        current = _gauge(names.TRAINING_STEP, "Step that training has reached.")
-        accuracy = _gauge(names.EVAL_ACCURACY, "Latest validation accuracy, 0 to 1.")
-        planned = _gauge(names.EVAL_POINTS_PLANNED, "Points of a complete curve.")
-        dropped = _counter(names.EVAL_POINTS_DROPPED, "Points left out of the exposed curve to bound its labels.")
-        stamp = _gauge(names.LAST_STEP_TIMESTAMP, "Unix time of the last step.")
-        complete = _gauge(names.RUN_COMPLETE, "1 when the result is in the store, otherwise 0.")
-        curve = GaugeMetricFamily(
-            names.EVAL_ACCURACY_BY_STEP,
-            "Validation accuracy, 0 to 1, of every step so far: the whole curve.",
-            labels=(*names.RUN_LABELS, names.STEP_LABEL),
-        )
+        """Yield every family of ``METRICS``."""
+        for spec, samples in self._samples().families():
+            family = Metric(spec.family, spec.help, spec.kind)
+            family.samples = [Sample(*sample) for sample in samples]
+            yield family
+
+    def _samples(self) -> Samples:
+        samples = Samples(METRICS)
         for seed, view in self._monitor.runs.items():
-            labels = (config.comparison, config.arm.slug, config.arm.backbone.source, config.arm.mode, str(seed))
-            info.add_metric(labels, {"dataset": config.data.source, "revision": config.backbone.revision})
-            steps.add_metric(labels, view.num_updates)
-            current.add_metric(labels, view.step)
-            planned.add_metric(labels, len(config.training.eval_steps))
-            complete.add_metric(labels, view.is_complete)
-            evaluated = evaluated_points(view.points)
-            points = thin_curve(evaluated)
-            dropped.add_metric(labels, len(evaluated) - len(points))
-            if view.updated_at:
-                stamp.add_metric(labels, view.updated_at)
-            for step, value in points:
-                curve.add_metric((*labels, str(step)), value)
-            if points:
-                accuracy.add_metric(labels, points[-1][1])
-        yield from (info, steps, current, accuracy, planned, dropped, stamp, complete, curve)
-        yield from self._process_metrics()
+            add_run(samples, self._labels, self._snapshot(seed))
+            samples.add(names.OPTIMIZER_STEPS, self._labels.of_run(seed), view.num_updates)
+        of_arm = self._labels.of_arm
+        for phase in names.PHASES:
+            samples.add(names.PHASE, (*of_arm, phase), phase == self._monitor.phase)
+        samples.add_histogram(names.STEP_DURATION, of_arm, self._monitor.step_durations.snapshot())
+        samples.add(names.EXAMPLES_PER_SECOND, of_arm, self._monitor.examples_per_second)
+        samples.add(names.PEAK_MEMORY, of_arm, peak_memory_bytes())
+        return samples
 
-    def _process_metrics(self) -> Iterable[Metric]:
-        config = self._monitor.config
-        arm_labels = names.RUN_LABELS[:-1]
-        labels = (config.comparison, config.arm.slug, config.arm.backbone.source, config.arm.mode)
-        phase = GaugeMetricFamily(
-            names.PHASE, "1 for what the worker is doing now.", labels=(*arm_labels, names.PHASE_LABEL)
+    def _snapshot(self, seed: int) -> RunSnapshot:
+        config, view = self._monitor.config, self._monitor.runs[seed]
+        curve = self._grid.thin(view.points)
+        return RunSnapshot(
+            seed=seed,
+            dataset=config.data.source,
+            revision=config.backbone.revision,
+            step=view.step,
+            accuracy=curve.latest,
+            curve=curve,
+            num_planned=self._grid.num_planned,
+            is_complete=view.is_complete,
+            last_step_at=view.updated_at or None,
         )
-        phase.add_metric((*labels, self._monitor.phase), 1)
-        speed = GaugeMetricFamily(
-            names.EXAMPLES_PER_SECOND, "Examples trained on or scored per second, in this phase.", labels=arm_labels
-        )
-        speed.add_metric(labels, self._monitor.examples_per_second)
-        memory = GaugeMetricFamily(
-            names.PEAK_MEMORY, "Most memory so far: of the GPU if one is used, else of the process.", labels=arm_labels
-        )
-        memory.add_metric(labels, peak_memory_bytes())
-        yield from (phase, speed, memory)
-
-
-def _gauge(name: str, text: str) -> GaugeMetricFamily:
-    return GaugeMetricFamily(name, text, labels=names.RUN_LABELS)
-
-
-def _counter(name: str, text: str) -> CounterMetricFamily:
-    return CounterMetricFamily(name, text, labels=names.RUN_LABELS)
 
 
 def serve_metrics(monitor: Monitor, host: str, port: int) -> int:
@@ -121,22 +95,22 @@ def serve_metrics(monitor: Monitor, host: str, port: int) -> int:
     Raises:
         OSError: The port is taken.
     """
-    registry = CollectorRegistry()
-    registry.register(MonitorCollector(monitor))
-    server = make_server(
-        host, port, _with_health(make_wsgi_app(registry), monitor), _ThreadingServer, handler_class=_QuietHandler
-    )
+    server = make_server(host, port, _make_application(monitor), _BoundedServer, handler_class=_QuietHandler)
     threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
     return server.server_port
 
 
-def _with_health(metrics: Callable[..., Iterable[bytes]], monitor: Monitor) -> Callable[..., Iterable[bytes]]:
+def _make_application(monitor: Monitor) -> Callable[..., Iterable[bytes]]:
     """Answer ``/healthz`` and ``/metrics``, and 404 elsewhere."""
+    metrics = ScrapeText(MonitorCollector(monitor))
 
     def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         match environ["PATH_INFO"]:
             case "/metrics":
-                return metrics(environ, start_response)
+                accepted = (environ.get(name, "") for name in ("HTTP_ACCEPT", "HTTP_ACCEPT_ENCODING"))
+                headers, body = metrics.render(*accepted)
+                start_response("200 OK", headers)
+                return [body]
             case "/healthz":
                 start_response("200 OK", [("Content-Type", "application/json")])
                 return [json.dumps({"status": "ok", "phase": monitor.phase}).encode()]
@@ -147,8 +121,32 @@ def _with_health(metrics: Callable[..., Iterable[bytes]], monitor: Monitor) -> C
     return answer
 
 
-class _ThreadingServer(ThreadingMixIn, WSGIServer):
+class _BoundedServer(ThreadingMixIn, WSGIServer):
+    """One thread per connection, and ``MAX_CONNECTIONS`` of them."""
+
     daemon_threads = True
+
+    def __init__(self, address: tuple[str, int], handler: type[WSGIRequestHandler]) -> None:
+        """Take the port."""
+        super().__init__(address, handler)
+        self._places = threading.BoundedSemaphore(MAX_CONNECTIONS)
+
+    def process_request(self, request: socket | tuple[bytes, socket], client_address: Any) -> None:  # noqa: ANN401 - socketserver's type
+        """Answer in a thread of its own if there is a place, else hang up."""
+        if self._places.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: socket | tuple[bytes, socket], client_address: Any) -> None:  # noqa: ANN401 - socketserver's type
+        """Give the place back afterwards."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._places.release()
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing of a scraper that went away; what fails in the answer itself is written by the handler."""
 
 
 class _QuietHandler(WSGIRequestHandler):

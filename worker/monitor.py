@@ -8,7 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from worker.contract.config import RunConfig
+from worker.contract.metric_names import Phase
 from worker.contract.results import EvalPoint
+from worker.durations import DurationHistogram
 from worker.events import log
 
 
@@ -32,14 +34,15 @@ class Monitor:
         """Start with nothing done."""
         self.config = config
         self.runs = {seed: RunView() for seed in config.seeds}
-        self.phase = "starting"
+        self.phase: Phase = "starting"
         self.seconds_by_phase: dict[str, float] = {}
         self.examples_per_second = 0.0
+        self.step_durations = DurationHistogram()
         self._phase_started = time.monotonic()
         self._num_examples = 0
 
     @contextmanager
-    def during(self, phase: str) -> Iterator[None]:
+    def during(self, phase: Phase) -> Iterator[None]:
         """Name what is being done, and measure how long it takes."""
         self._close_phase()
         self.phase = phase

@@ -1,5 +1,6 @@
 """Observers: every step of an arm's trainings, told to its metrics, its progress and its curves."""
 
+import time
 from collections.abc import Sequence
 
 from worker.contract.config import RunConfig
@@ -47,13 +48,17 @@ class ArmObserver:
             earlier: What other candidates of the same seed have shown: the best of all is what is seen.
         """
         first_step: int | None = None
+        shown_at = 0.0
 
         def observe(step: int, traces: Sequence[RunTrace]) -> None:
-            nonlocal first_step
+            nonlocal first_step, shown_at
             if first_step is None:
                 first_step = step
                 self._note_resumption(step, traces)
             self._observe(step, traces, earlier, is_new=step > first_step)
+            before, shown_at = shown_at, time.monotonic()
+            if step > first_step:
+                self._monitor.step_durations.observe(shown_at - before)
 
         return observe
 

@@ -8,6 +8,7 @@ Included by validation.yaml, which renders nothing else.
 {{- include "freeze-bench.validatePrefect" . -}}
 {{- include "freeze-bench.validateStorage" . -}}
 {{- include "freeze-bench.validateWorkers" . -}}
+{{- include "freeze-bench.validateMetrics" . -}}
 {{- include "freeze-bench.validateNetworkPolicy" . -}}
 {{- include "freeze-bench.validateExtras" . -}}
 {{- end -}}
@@ -72,5 +73,17 @@ Included by validation.yaml, which renders nothing else.
 {{- if and $isGiven (not $policy.enabled) -}}
 {{- fail (printf "networkPolicy.%s is set, and networkPolicy.enabled is false, so nothing would hold it. Set networkPolicy.enabled to true, or leave networkPolicy.%s out." $name $name) -}}
 {{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "freeze-bench.validateMetrics" -}}
+{{- $metrics := .Values.metrics -}}
+{{- range $component := list "worker" "runner" -}}
+{{- if and $metrics.podMonitor.enabled (eq "true" (get (index $.Values $component).podAnnotations "prometheus.io/scrape")) -}}
+{{- fail (printf "metrics.podMonitor.enabled is true, and %s.podAnnotations has prometheus.io/scrape, so everything might be scraped twice. Take the annotation out, or set metrics.podMonitor.enabled to false." $component) -}}
+{{- end -}}
+{{- end -}}
+{{- if and $metrics.grafanaDashboard.enabled (not $metrics.dashboard.enabled) -}}
+{{- fail "metrics.grafanaDashboard.enabled is true, and metrics.dashboard.enabled is false, so there would be no ConfigMap to take the dashboard from. Set metrics.dashboard.enabled to true." -}}
 {{- end -}}
 {{- end -}}

@@ -13,6 +13,11 @@ WARNING: the reference plan has gated backbones (Llama 3.2, Gemma 3), and there 
   kubectl --namespace {{ .Release.Namespace }} create secret generic hub-token --from-literal=token=<your token>
   helm upgrade {{ .Release.Name }} charts/ --reset-then-reuse-values --set hub.existingSecret=hub-token
 {{- end }}
+{{- if and .Values.networkPolicy.enabled (not .Values.networkPolicy.metricsFrom) }}
+
+WARNING: networkPolicy.enabled is true and networkPolicy.metricsFrom is empty, so no Prometheus reaches the metrics.
+  helm upgrade {{ .Release.Name }} charts/ --reset-then-reuse-values --set-json 'networkPolicy.metricsFrom={"kubernetes.io/metadata.name": "monitoring"}'
+{{- end }}
 {{- $single := list }}
 {{- if and (not .Values.results.url) (not .Values.results.persistence.existingClaim) (not (has "ReadWriteMany" .Values.results.persistence.accessModes)) }}{{ $single = append $single "results" }}{{ end }}
 {{- if and (not .Values.cache.persistence.existingClaim) (not (has "ReadWriteMany" .Values.cache.persistence.accessModes)) }}{{ $single = append $single "cache" }}{{ end }}

@@ -48,13 +48,23 @@ def test_workers_are_reached_by_nobody() -> None:
         assert "ingress" not in spec
 
 
-def test_monitoring_reaches_the_metrics_of_arms() -> None:
+def test_monitoring_reaches_the_metrics_of_arms_and_runner_and_nothing_else() -> None:
     labels = {"kubernetes.io/metadata.name": "monitoring"}
     release = render({"networkPolicy": {"enabled": True, "metricsFrom": labels}})
+    scrape = {"ports": [{"port": 9464}], "from": [{"namespaceSelector": {"matchLabels": labels}}]}
 
-    assert policy(release.objects, "worker")["ingress"] == [
-        {"ports": [{"port": 9464}], "from": [{"namespaceSelector": {"matchLabels": labels}}]}
-    ]
+    assert policy(release.objects, "worker")["ingress"] == [scrape]
+    results, metrics = policy(release.objects, "runner")["ingress"]
+    assert metrics == scrape
+    assert "namespaceSelector" not in str(results)
+    assert "namespaceSelector" not in str(policy(release.objects, "prefect"))
+    assert "ingress" not in policy(release.objects, "prepare")
+
+
+def test_without_a_monitoring_that_is_named_nobody_reaches_the_metrics() -> None:
+    rules = [each["spec"].get("ingress", []) for each in render(ENABLED).find_all("NetworkPolicy")]
+
+    assert "9464" not in str(rules)
 
 
 @pytest.mark.parametrize("rules", [[], [{"to": [{"ipBlock": {"cidr": "192.0.2.10/32"}}]}]])

@@ -54,8 +54,17 @@ def test_the_images_are_named_that_the_nodes_must_have() -> None:
         ({}, "the runner, which mounts the results, and all workers on one node", True),
         ({}, "install with ReadWriteMany (results.persistence.accessModes, cache.persistence.accessModes)", True),
         ({}, "claim never change", True),
-        ({"results": {"url": "s3://team/results"}}, "the runner", False),
+        ({"results": {"url": "s3://team/results"}}, "the runner,", False),
         ({"results": {"url": "s3://team/results"}}, "install with ReadWriteMany (cache.persistence.accessModes)", True),
+        ({}, "looks for the annotation prometheus.io/scrape scrapes arms and runner", True),
+        ({"metrics": {"podMonitor": {"enabled": True}}}, "The PodMonitor bench-freeze-bench tells Prometheus", True),
+        ({"metrics": {"podMonitor": {"enabled": True}}}, "prometheus.io/scrape", False),
+        ({"metrics": {"annotations": False}}, "Nothing tells Prometheus to scrape", True),
+        ({}, "the dashboard in the ConfigMap bench-freeze-bench-dashboard", True),
+        ({"metrics": {"dashboard": {"enabled": False}}}, "dashboard", False),
+        ({"networkPolicy": {"enabled": True}}, "no Prometheus reaches the metrics", True),
+        ({"networkPolicy": {"enabled": True, "metricsFrom": {"team": "a"}}}, "no Prometheus reaches", False),
+        ({}, "no Prometheus reaches the metrics", False),
     ],
 )
 def test_a_warning_stands_where_it_applies(values: dict[str, Any], warning: str, *, has_it: bool) -> None:

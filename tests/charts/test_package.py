@@ -20,6 +20,7 @@ def test_an_archive_holds_what_installs_and_nothing_else(tmp_path: Path) -> None
         names = {name.removeprefix("freeze-bench/") for name in archive.getnames()}
 
     assert {"Chart.yaml", "values.yaml", "values.schema.json", "README.md", "files/plans/seed.toml"} <= names
+    assert {"files/dashboards/freeze-bench.json", "files/rules/freeze-bench.yaml"} <= names
     assert [name for name in names if name.startswith("ci/")] == []
 
 

@@ -43,7 +43,7 @@ def test_there_is_one_runner_at_a_time_and_it_has_time_to_end() -> None:
 @pytest.mark.parametrize("component", ["runner", "prefect"])
 def test_probes_ask_the_port_that_is_served(component: str) -> None:
     container = main_container(render().find_pod(component))
-    (port,) = container["ports"]
+    port = container["ports"][0]
 
     for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
         assert container[probe]["httpGet"]["port"] == port["name"]

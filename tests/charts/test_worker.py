@@ -99,18 +99,6 @@ def test_a_result_can_name_the_image_that_made_it() -> None:
     assert container["image"].endswith(f"@{digest}")
 
 
-def test_prometheus_is_told_where_arms_show_their_curves() -> None:
-    release = render()
-    arm = release.find_pod("worker")
-
-    assert arm["metadata"]["annotations"]["prometheus.io/scrape"] == "true"
-    assert main_container(arm)["ports"] == [
-        {"name": "metrics", "containerPort": int(arm["metadata"]["annotations"]["prometheus.io/port"])}
-    ]
-    assert release.settings["metrics_port"] == main_container(arm)["ports"][0]["containerPort"]
-    assert "annotations" not in release.find_pod("prepare")["metadata"]
-
-
 def test_workers_bear_the_taint_of_gpu_nodes() -> None:
     release = render()
 

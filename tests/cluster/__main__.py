@@ -5,6 +5,7 @@
 
 import argparse
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from cluster.components import COMPONENTS
 from cluster.enclosure import EnclosureError
 from cluster.go import BuildError
 from cluster.local_cluster import LocalCluster, running_cluster, started_cluster
+from grafana_panels import installed_node_project
+from promtool import find_prometheus_program
 
 
 def main() -> None:
@@ -36,7 +39,7 @@ def main() -> None:
                 _running().stop_component(arguments.component)
             case "reclaim":
                 _running().reclaim_volumes()
-    except (BuildError, EnclosureError) as error:
+    except (BuildError, EnclosureError, RuntimeError, subprocess.CalledProcessError) as error:
         sys.exit(str(error))
 
 
@@ -60,8 +63,11 @@ def _prepare() -> None:
     check_compiler()
     if not has_given_cluster():
         prepare_programs()
+        find_program("prometheus")
     for name in CLIENTS:
         find_program(name)
+    find_prometheus_program("promtool")
+    installed_node_project()
 
 
 def _run() -> None:

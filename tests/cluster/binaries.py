@@ -1,6 +1,7 @@
 """The programs that the test cluster is made of: built once from pinned sources, kept in the user's cache folder.
 
-Kubernetes, CoreDNS and pause are built from the Go module beside this file, whose ``go.sum`` pins every line of them.
+Kubernetes, CoreDNS, pause and Prometheus are built from the Go modules beside this file, whose ``go.sum`` pins every
+line of them.
 Tools that stand alone are installed at a version, which Go checks against its public checksum database.
 What has no Go source, such as containerd, is a Debian package.
 """
@@ -21,15 +22,30 @@ from pathlib import Path
 from cluster.go import BuildError, find_go_version, run_go
 
 ROOT = Path(__file__).parents[2]
-MODULE = Path(__file__).parent / "tools"
+TOOLS, PROMETHEUS = (Path(__file__).parent / name for name in ("tools", "prometheus"))
 
-BUILT = {"node": "node", "coredns": "dns", "pause": "pause"}
-"""Programs of the module: name, and the folder of their main package."""
+BUILT = {
+    "node": (TOOLS, "./node"),
+    "coredns": (TOOLS, "./dns"),
+    "pause": (TOOLS, "./pause"),
+    "prometheus": (PROMETHEUS, "github.com/prometheus/prometheus/cmd/prometheus"),
+}
+"""Programs of the modules: name, module and main package."""
 
-BUILD_TIMES = {"node": ", in five minutes on two idle cores", "helm": ", in two minutes"}
+TAGS = {"prometheus": "remove_all_sd,enable_kubernetes_sd"}
+"""Of all that Prometheus can find, pods are enough here."""
+
+BUILD_TIMES = {
+    "node": ", in five minutes on two idle cores",
+    "helm": ", in two minutes",
+    "prometheus": ", in three minutes",
+}
 
 INSTALLED = {"helm": "helm.sh/helm/v4/cmd/helm@v4.3.1"}
 """Tools, and the package and version that each is."""
+
+CLUSTER_PROGRAMS = ("node", "coredns", "pause", "helm")
+"""What a cluster is made of and used with, the largest first."""
 
 CLIENTS = ("kubectl", "helm")
 """What a cluster of somebody else's is used with."""
@@ -79,12 +95,12 @@ def has_given_cluster() -> bool:
 
 
 def prepare_programs() -> None:
-    """Build and install whatever the machine's own cluster needs and is not there yet, the largest first.
+    """Build and install whatever the machine's own cluster needs and is not there yet.
 
     Raises:
         BuildError: Something could not be had.
     """
-    for name in (*BUILT, *INSTALLED):
+    for name in CLUSTER_PROGRAMS:
         find_program(name)
     packages = find_missing_packages()
     done = subprocess.run([str(ROOT / "scripts" / "install-debian-packages"), *packages], check=False)
@@ -122,7 +138,8 @@ def _version(name: str) -> str:
     if name in INSTALLED:
         digest.update(INSTALLED[name].encode())
         return f"{INSTALLED[name].rpartition('@')[2]}-{digest.hexdigest()[:8]}"
-    for path in (MODULE / "go.mod", MODULE / "go.sum", *sorted((MODULE / BUILT[name]).glob("*.go"))):
+    module, package = BUILT[name]
+    for path in (module / "go.mod", module / "go.sum", *sorted((module / package).glob("*.go"))):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:8]
 
@@ -134,8 +151,9 @@ def _build(name: str, folder: Path) -> None:
         if name in INSTALLED:
             run_go("install", "-trimpath", "-ldflags=-s -w", INSTALLED[name], GOBIN=str(made))
         else:
-            flags = f"-ldflags=-s -w {_version_flags()}"
-            run_go("build", "-C", str(MODULE), "-trimpath", flags, f"-o={made / name}", f"./{BUILT[name]}")
+            module, package = BUILT[name]
+            flags = [f"-ldflags=-s -w {_version_flags()}", f"-tags={TAGS.get(name, '')}"]
+            run_go("build", "-C", str(module), "-trimpath", *flags, f"-o={made / name}", package)
         if name == "node":
             for component in COMPONENTS:
                 (made / component).symlink_to(name)
@@ -146,7 +164,7 @@ def _build(name: str, folder: Path) -> None:
 
 def _version_flags() -> str:
     """Tell the components their version: they print it, and compare it with each other's."""
-    version = re.search(r"k8s\.io/kubernetes (v(\d+)\.(\d+)\.\d+)", (MODULE / "go.mod").read_text("utf-8"))
+    version = re.search(r"k8s\.io/kubernetes (v(\d+)\.(\d+)\.\d+)", (TOOLS / "go.mod").read_text("utf-8"))
     assert version, "go.mod requires no k8s.io/kubernetes"
     values = {"gitVersion": version[1], "gitMajor": version[2], "gitMinor": version[3]}
     return " ".join(f"-X k8s.io/component-base/version.{key}={value}" for key, value in values.items())

@@ -4,7 +4,6 @@ Tests that only use a cluster ask for ``namespace``; those that break one ask fo
 """
 
 import os
-import re
 import tomllib
 import uuid
 from collections.abc import Iterator, Sequence
@@ -142,12 +141,9 @@ def submit(release: Release, tmp_path: Path) -> Iterator[Submit]:
     ) -> str:
         plan = tmp_path / f"{name}.toml"
         plan.write_text(write_plan(name, *labels, steps=steps, seeds=seeds), encoding="utf-8")
-        done = release.run("freeze-bench", "submit", str(plan))
-        assert done.returncode == 0, done.stdout + done.stderr
-        found = re.search(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", done.stdout)
-        assert found, done.stdout
-        started.append(found.group())
-        return found.group()
+        flow_run = release.submit(plan)
+        started.append(flow_run)
+        return flow_run
 
     yield start
     for flow_run in started:

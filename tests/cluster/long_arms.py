@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 
-from cluster.enclosure import wait_until
 from cluster.kubectl import Document
 from cluster.release import Release
 from worker.contract.results import Attempt
@@ -63,16 +62,6 @@ def num_failed(release: Release, comparison: str, arm: str = ARM) -> int:
 def worker_pod(release: Release, comparison: str) -> Document:
     (pod,) = release.pods(f"freeze-bench/comparison={comparison},freeze-bench/arm={ARM}")
     return pod
-
-
-def wait_for_detail(release: Release, comparison: str, words: str, states: Sequence[str] = ("queued",)) -> None:
-    """Wait until the arm waits, and it is told what for."""
-
-    def is_told() -> bool:
-        status = release.status(comparison, ARM)
-        return status.get("state") in states and words in status["detail"]
-
-    wait_until(is_told, f"{comparison} to wait: {words}", seconds=120)
 
 
 def assert_completed(release: Release, flow_run: str) -> None:

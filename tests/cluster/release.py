@@ -6,8 +6,7 @@ import os
 import re
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +14,9 @@ from typing import Any
 
 import httpx
 
-from cluster.binaries import ROOT, find_program
+from cluster.binaries import ROOT
 from cluster.enclosure import wait_until
+from cluster.forwarding import forwarded
 from cluster.kubectl import Document, Kubectl
 
 PREFECT_PORT = 4200
@@ -61,6 +61,14 @@ class Release:
         done = self.run("prefect", "deployment", "run", "compare-backbones", *options)
         assert done.returncode == 0, done.stdout + done.stderr
         found = re.search(r"UUID: ([0-9a-f-]{36})", done.stdout)
+        assert found, done.stdout
+        return found.group(1)
+
+    def submit(self, plan: Path) -> str:
+        """Submit a plan, and return the id of the flow run."""
+        done = self.run("freeze-bench", "submit", str(plan))
+        assert done.returncode == 0, done.stdout + done.stderr
+        found = re.search(r"/flow-run/([0-9a-f-]{36})", done.stdout)
         assert found, done.stdout
         return found.group(1)
 
@@ -127,6 +135,15 @@ class Release:
 
         wait_until(has_come, f"{arm} to come to step {step}", seconds=seconds)
 
+    def wait_for_detail(self, comparison: str, arm: str, words: str, states: Sequence[str] = ("queued",)) -> None:
+        """Wait until an arm waits, and it is told what for."""
+
+        def is_told() -> bool:
+            status = self.status(comparison, arm)
+            return status.get("state") in states and words in status["detail"]
+
+        wait_until(is_told, f"{arm} of {comparison} to wait: {words}", seconds=120)
+
     def _ask(self, address: str, document: Document | None = None) -> httpx.Response:
         """Ask, again while the forwarded port is not there: it goes with its pod, and with the kubelet."""
         answers: list[httpx.Response] = []
@@ -155,59 +172,8 @@ def reached(name: str, kubectl: Kubectl) -> Iterator[Release]:
     assert secret
     auth_string = base64.b64decode(secret["data"]["auth-string"]).decode()
     with (
-        _forwarded(kubectl, f"service/{name}-prefect", PREFECT_PORT) as prefect_port,
-        _forwarded(kubectl, f"service/{name}-results", RESULTS_PORT) as results_port,
+        forwarded(kubectl, f"service/{name}-prefect", PREFECT_PORT) as prefect_port,
+        forwarded(kubectl, f"service/{name}-results", RESULTS_PORT) as results_port,
     ):
         prefect_url, results_url = (f"http://127.0.0.1:{port}" for port in (prefect_port, results_port))
         yield Release(name, kubectl, prefect_url, results_url, auth_string)
-
-
-class _Forwarding:
-    """Runs ``kubectl port-forward`` again and again, by the same local port: it ends with the pod that it chose."""
-
-    def __init__(self, kubectl: Kubectl, target: str, port: int) -> None:
-        """Forward at once, and come back when connections are taken."""
-        self._command = [str(find_program("kubectl")), f"--kubeconfig={kubectl.kubeconfig}"]
-        self._command += [f"--namespace={kubectl.namespace}", "port-forward", target]
-        self._port = port
-        self._is_stopped = threading.Event()
-        self._process = self._start("")
-        self.local_port = self._read_port()
-        self._thread = threading.Thread(target=self._keep_on, name=target, daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._is_stopped.set()
-        self._process.terminate()
-        self._thread.join()
-
-    def _start(self, local_port: str) -> "subprocess.Popen[str]":
-        return subprocess.Popen(
-            [*self._command, f"{local_port}:{self._port}"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-
-    def _read_port(self) -> str:
-        assert self._process.stdout
-        line = self._process.stdout.readline()
-        found = re.search(r":(\d+) ->", line)
-        assert found, line
-        return found.group(1)
-
-    def _keep_on(self) -> None:
-        while True:
-            self._process.communicate()
-            if self._is_stopped.wait(0.5):
-                return
-            self._process = self._start(self.local_port)
-
-
-@contextmanager
-def _forwarded(kubectl: Kubectl, target: str, port: int) -> Iterator[str]:
-    forwarding = _Forwarding(kubectl, target, port)
-    try:
-        yield forwarding.local_port
-    finally:
-        forwarding.stop()

@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from cluster.busybox_pods import build_pod
 from cluster.components import NODE_NAME
 from cluster.enclosure import wait_until
 from cluster.kubectl import Document
-from cluster.local_cluster import GPU, NUM_GPUS
-from cluster.long_arms import ARM, Submit, assert_completed, attempts, num_failed, wait_for_detail, worker_pod
+from cluster.local_cluster import GPU
+from cluster.long_arms import ARM, Submit, assert_completed, attempts, num_failed, worker_pod
+from cluster.preemption import all_gpus_taken
 from cluster.release import Release
 from worker.contract.errors import ExitCode
 
@@ -38,7 +38,7 @@ def test_a_drained_node_is_a_free_retry_which_resumes(release: Release, submit: 
     selector = "--pod-selector=freeze-bench/comparison=drained"
     try:
         release.kubectl.run("drain", NODE_NAME, selector, "--delete-emptydir-data", "--force", "--timeout=90s")
-        wait_for_detail(release, "drained", "a node that takes pods")
+        release.wait_for_detail("drained", ARM, "a node that takes pods")
     finally:
         release.kubectl.run("uncordon", NODE_NAME)
 
@@ -53,7 +53,7 @@ def test_a_job_that_is_suspended_from_outside_waits_and_goes_on(release: Release
     job = release.job_of("suspended", ARM)
 
     suspend(release, job, is_suspended=True)
-    wait_for_detail(release, "suspended", "suspended")
+    release.wait_for_detail("suspended", ARM, "suspended")
     wait_until(lambda: not release.pods("freeze-bench/comparison=suspended,freeze-bench/mode"), "no pod to be left")
     suspend(release, job, is_suspended=False)
 
@@ -69,27 +69,15 @@ def suspend(release: Release, job: Document, *, is_suspended: bool) -> None:
 
 @pytest.mark.usefixtures("local_cluster")
 def test_a_preempted_arm_is_a_free_retry_which_resumes(release: Release, submit: Submit) -> None:
-    urgent = {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": "urgent"}, "value": 9}
     flow_run = submit("preempted")
     release.wait_for_step("preempted", ARM, 100)
 
-    resources = {"resources": {"limits": {GPU: str(NUM_GPUS)}}}
-    pod = build_pod("urgent", "sleep 600", container=resources, priorityClassName="urgent")
-    try:
-        release.kubectl.apply(urgent, pod)
-        release.kubectl.wait_for("pod", "urgent", is_running, seconds=120)
-        wait_for_detail(release, "preempted", GPU)
-    finally:
-        release.kubectl.delete("pod", "urgent")
-        release.kubectl.delete("priorityclass", "urgent")
+    with all_gpus_taken(release.kubectl):
+        release.wait_for_detail("preempted", ARM, GPU)
 
     assert_completed(release, flow_run)
     assert attempts(release, "preempted")[-1].resumed_at_step
     assert num_failed(release, "preempted") == 0
-
-
-def is_running(pod: Document) -> bool:
-    return bool(pod.get("status", {}).get("phase") == "Running")
 
 
 @pytest.mark.usefixtures("local_cluster")

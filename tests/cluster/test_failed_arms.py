@@ -10,7 +10,7 @@ from cluster.enclosure import wait_until
 from cluster.helm import Helm
 from cluster.kubectl import Document, Kubectl, condition, is_true
 from cluster.local_cluster import GPU, LocalCluster
-from cluster.long_arms import ARM, ChangeRelease, Submit, assert_completed, attempts, wait_for_detail, write_plan
+from cluster.long_arms import ARM, ChangeRelease, Submit, assert_completed, attempts, write_plan
 from cluster.release import Release, reached
 from flows.job_status import Stage, view_worker
 from worker.contract.errors import ExitCode
@@ -25,7 +25,8 @@ def test_an_image_that_cannot_be_had_is_said_and_can_be_cancelled(
     changed_release(images=images)
     flow_run = submit("wrong-image", steps=10)
 
-    wait_for_detail(release, "wrong-image", "image", ["waiting", "queued"])  # its data is prepared with that image, too
+    # Its data is prepared with that image, too.
+    release.wait_for_detail("wrong-image", ARM, "image", ["waiting", "queued"])
 
     release.cancel(flow_run)
     assert release.wait_for_end(flow_run, seconds=90)["type"] == "CANCELLED"

@@ -6,7 +6,6 @@ a small plan on local backbones, one run of it by the command, and a Prefect ser
 
 import atexit
 import csv
-import hashlib
 import os
 import shutil
 import subprocess
@@ -22,14 +21,12 @@ from typer.testing import CliRunner, Result
 
 from flows.cli import app
 from flows.comparison import ArmRun, Comparison, build_comparison
+from stored_arms import PREPARED_DATA, finished_run, put_finished_run
 from synthetic_news import CLASS_NAMES, synthetic_news
 from worker.contract.arms import Arm, BackboneSpec, Mode
-from worker.contract.config import PreparedBackbone, PreparedData, RunIdentity, SplitSizes, arm_training
+from worker.contract.config import PreparedData
 from worker.contract.plan import DataSpec, Plan, TrainingSettings
-from worker.contract.results import BackboneProof, Candidate, EvalPoint, Prediction, RunResult, Score
-from worker.contract.store import ResultsStore, RunRecords, encode_rows
-
-PREDICTIONS = encode_rows([Prediction(split="test", example="0" * 16, target=0, last=0, best=0)])
+from worker.contract.store import ResultsStore
 
 PlanMaker = Callable[..., Plan]
 RunMaker = Callable[..., ArmRun]
@@ -38,17 +35,7 @@ ComparisonMaker = Callable[..., Comparison]
 
 @pytest.fixture
 def data() -> PreparedData:
-    return PreparedData(
-        source="builtin:language-names",
-        revision=None,
-        digest="d" * 64,
-        classes=("Danish", "Finnish", "Polish", "Turkish"),
-        num_examples=SplitSizes(train=3520, validation=512, test=500),
-        num_train_available=4000,
-        num_duplicates_dropped=0,
-        num_conflicts_dropped=0,
-        majority_accuracy=0.28125,
-    )
+    return PREPARED_DATA
 
 
 @pytest.fixture
@@ -76,50 +63,7 @@ def make_run(data: PreparedData) -> RunMaker:
 
     def make(plan: Plan, label: str, accuracies: Sequence[float], *, seed: int = 0, device: str = "cpu") -> ArmRun:
         arm = next(arm for arm in plan.arms if arm.label == label)
-        curve = tuple(EvalPoint(step=step, validation_accuracy=value) for step, value in enumerate(accuracies))
-        backbone = PreparedBackbone(kind="hub", source=arm.backbone.source, revision="c" * 40, model_type="llama")
-        identity = RunIdentity(
-            mode=arm.mode,
-            backbone_revision=backbone.revision,
-            data_digest=data.digest,
-            training=arm_training(plan.training, arm.mode),
-            seed=seed,
-        )
-        last = Score(step=len(accuracies) - 1, accuracy=accuracies[-1], loss=0.5)
-        chosen = Candidate(head_lr=1e-2, backbone_lr=None, last=last)
-        result = RunResult(
-            address=identity.address,
-            identity=identity,
-            comparison=plan.comparison,
-            arm=arm,
-            backbone=backbone,
-            data_source=data.source,
-            data_revision=None,
-            classes=data.classes,
-            num_examples=data.num_examples,
-            num_truncated_texts=0,
-            chosen=chosen,
-            candidates=(chosen,),
-            start=Score(step=0, accuracy=accuracies[0], loss=1.4),
-            best=last,
-            last=last,
-            test_best=Score(step=2, accuracy=0.625, loss=0.5),
-            test_last=Score(step=4, accuracy=0.5, loss=0.5),
-            proof=BackboneProof(
-                weights_hash_before="1" * 64,
-                weights_hash_after="1" * 64,
-                num_parameters=2,
-                num_trained_parameters=1,
-            ),
-            device=device,
-            num_threads=1,
-            tokens_per_batch=4096,
-            versions={},
-            image=None,
-            curve_sha256=hashlib.sha256(encode_rows(curve)).hexdigest(),
-            predictions_sha256=hashlib.sha256(PREDICTIONS).hexdigest(),
-        )
-        return ArmRun(result=result, curve=curve)
+        return finished_run(plan, arm, accuracies, seed=seed, data=data, device=device)
 
     return make
 
@@ -146,11 +90,7 @@ def put_run() -> Callable[[ResultsStore, ArmRun], None]:
     """Leave a run in a store as a worker does."""
 
     def put(store: ResultsStore, run: ArmRun) -> None:
-        result = run.result
-        records = RunRecords(store, result.comparison, result.arm.slug, result.identity.seed)
-        store.write_rows(records.curve, run.curve)
-        store.write(records.predictions, PREDICTIONS)
-        store.write_record(records.result, result)
+        put_finished_run(store, run)
 
     return put
 

@@ -8,13 +8,16 @@ import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 from uuid import uuid4
 
 import psutil
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 from typer.testing import Result
 
 from flows.status import read_status
+from free_port import free_port
 from prefect_processes import Prefect, Serving
 from worker.contract.errors import ConfigError
 from worker.contract.plan import Plan
@@ -45,8 +48,14 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def serving(
+def metrics_port() -> int:
+    return free_port()
+
+
+@pytest.fixture(scope="module")
+def serving(  # noqa: PLR0913, PLR0917 - fixtures
     results: Path,
+    metrics_port: int,
     mark: str,
     prefect_server: str,
     start_cli: Start,
@@ -54,7 +63,11 @@ def serving(
     wait_until: Wait,
 ) -> Iterator[Serving]:
     output = results.parent / "output"
-    environment = {"PREFECT_API_URL": prefect_server, "FREEZE_BENCH_TEST_RUN": mark}
+    environment = {
+        "PREFECT_API_URL": prefect_server,
+        "FREEZE_BENCH_TEST_RUN": mark,
+        "FREEZE_BENCH_METRICS_PORT": str(metrics_port),
+    }
     process = start_cli("serve", "--results", results, "--workers", 2, output=output, **environment)
     serving = Serving(process, output)
     serving.wait_until_ready(wait_until)
@@ -99,6 +112,23 @@ def test_serve_says_what_where_and_how_to_start_a_run(serving: Serving, results:
     assert others[0] == f"Results: {results}"
     assert "freeze-bench submit PLAN" in serving.text
     assert "prefect deployment run compare-backbones" in serving.text
+
+
+def test_serve_exposes_the_arms_of_what_was_submitted(
+    serving: Serving, submitted: Run, metrics_port: int, wait_until: Wait
+) -> None:
+    address = f"http://127.0.0.1:{metrics_port}/metrics"
+
+    def states() -> dict[str, float]:
+        with urlopen(address) as answer:
+            families = list(text_string_to_metric_families(answer.read().decode()))
+        samples = [sample for family in families for sample in family.samples]
+        done = [each for each in samples if each.name == "freeze_bench_arm_state" and each.labels["state"] == "done"]
+        return {each.labels["arm"]: each.value for each in done}
+
+    assert submitted.returncode == 0
+    assert f"Metrics: {address}" in serving.text
+    wait_until(lambda: states() == dict.fromkeys(ARMS, 1.0), "every arm to be shown as done")
 
 
 @pytest.mark.usefixtures("serving")

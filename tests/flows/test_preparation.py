@@ -17,6 +17,7 @@ from flows.preparation import (
     find_data,
     prepare_backbone,
     prepare_data,
+    put_first_plan,
     run_config,
 )
 from flows.settings import RunnerSettings
@@ -75,6 +76,14 @@ def test_a_new_comparison_is_welcome(store: ResultsStore, plan: Plan) -> None:
     check_plan(store, plan)
 
     assert store.read(PurePosixPath(plan.comparison, PLAN_FILE)) is None
+
+
+def test_a_first_plan_is_put_down_and_an_older_one_stays(store: ResultsStore, plan: Plan, make_plan: MakePlan) -> None:
+    path = PurePosixPath(plan.comparison, PLAN_FILE)
+    for each in (plan, make_plan("Frozen C")):
+        put_first_plan(store, each)
+
+        assert store.read_record(path, Plan) == plan
 
 
 def test_arms_and_seeds_may_change_under_one_name(store: ResultsStore, plan: Plan, make_plan: MakePlan) -> None:

@@ -160,7 +160,7 @@ def test_the_time_left_follows_from_the_speed_so_far(plan: Plan) -> None:
     view.see(status, progress(10, at=100.0), [])
     assert view.seconds_left is None
     view.see(status, progress(30, at=105.0), [])
-    assert view.updates_per_second == pytest.approx(4)
+    assert view.pace.updates_per_second == pytest.approx(4)
     assert view.seconds_left == pytest.approx(20)
     view.see(status.model_copy(update={"state": ArmState.DONE}), progress(110, at=125.0), [])
     assert view.seconds_left is None

@@ -1,22 +1,23 @@
 """The live view: the whole curve on every scrape, over real HTTP."""
 
 import json
+import socket
+import time
 from collections.abc import Callable, Sequence
-from itertools import pairwise
-from urllib.error import HTTPError
+from http.client import RemoteDisconnected
+from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
+from promtool import run_promtool
 from worker.contract.arms import Mode
 from worker.contract.config import RunConfig
-from worker.contract.metric_names import MAX_CURVE_POINTS, METRIC_NAMES
+from worker.contract.metric_names import SERIES_LABELS
 from worker.contract.results import EvalPoint
-from worker.exporter import MonitorCollector, serve_metrics, thin_curve
+from worker.exporter import MAX_CONNECTIONS, METRICS, MonitorCollector, serve_metrics
 from worker.monitor import Monitor
 
 POINTS = (
@@ -34,7 +35,14 @@ def monitor(make_config: Callable[..., RunConfig]) -> Monitor:
 @pytest.fixture
 def labels(monitor: Monitor) -> dict[str, str]:
     source = monitor.config.backbone.source
-    return {"comparison": "trial", "arm": "frozen-llama", "backbone": source, "mode": "frozen", "seed": "7"}
+    return {
+        "comparison": "trial",
+        "arm": "frozen-llama",
+        "backbone": source,
+        "mode": "frozen",
+        "seed": "7",
+        "source": "worker",
+    }
 
 
 @pytest.fixture
@@ -44,37 +52,18 @@ def registry(monitor: Monitor) -> CollectorRegistry:
     return registry
 
 
-@given(st.integers(0, 2000), st.integers(2, 600))
-@settings(deadline=None, max_examples=100)
-def test_a_thinned_curve_is_bounded_even_and_keeps_both_ends(num_points: int, most: int) -> None:
-    points = [(step, step / 10_000) for step in range(num_points)]
-    thinned = thin_curve(points, most)
-    steps = [step for step, _ in thinned]
-
-    assert len(thinned) <= most
-    assert thinned == [points[step] for step in steps]
-    assert thinned[:1] + thinned[-1:] == points[:1] + points[-1:]
-    assert num_points > most or thinned == points
-    if len(steps) > 2:
-        assert len({later - earlier for earlier, later in pairwise(steps[:-1])}) <= 1
-    assert num_points <= most or len(thinned) > most // 2
-
-
-def test_a_curve_that_fits_is_exposed_whole() -> None:
-    points = [(step, 0.5) for step in range(MAX_CURVE_POINTS)]
-
-    assert thin_curve(points) == points
-    assert len(thin_curve([*points, (MAX_CURVE_POINTS, 0.5)])) <= MAX_CURVE_POINTS
-
-
 def test_every_metric_of_the_contract_is_exposed_and_no_other(monitor: Monitor) -> None:
     monitor.show(7, 2, POINTS, num_updates=1)
     port = serve_metrics(monitor, "127.0.0.1", 0)
     with urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
         families = list(text_string_to_metric_families(answer.read().decode()))
 
-    assert {sample.name for family in families for sample in family.samples} == METRIC_NAMES
-    assert all(family.documentation for family in families)
+    exposed = {sample.name for family in families for sample in family.samples}
+    assert exposed == {name for metric in METRICS for name in metric.sample_labels}
+    assert all(
+        set(sample.labels) == set(SERIES_LABELS[sample.name]) for family in families for sample in family.samples
+    )
+    assert {family.documentation for family in families} == {metric.help for metric in METRICS}
 
 
 def test_every_scored_point_is_exposed_under_its_step(
@@ -110,20 +99,26 @@ def test_a_run_says_how_far_it_is(
     assert registry.get_sample_value(name, labels) == expected
 
 
-def test_points_that_are_left_out_are_counted(
-    monitor: Monitor, registry: CollectorRegistry, labels: dict[str, str]
+def test_the_exposed_steps_are_fixed_by_the_plan_and_what_is_left_out_is_counted(
+    make_config: Callable[..., RunConfig], labels: dict[str, str]
 ) -> None:
-    points = [EvalPoint(step=step, validation_accuracy=0.5) for step in range(1000)]
-    monitor.show(7, 999, points, num_updates=1)
-    exposed = [
-        sample
-        for family in registry.collect()
-        for sample in family.samples
-        if sample.name == "freeze_bench_eval_accuracy_by_step_ratio"
-    ]
+    monitor = Monitor(make_config(Mode.FROZEN, seeds=(7,), steps=999))
+    registry = CollectorRegistry()
+    registry.register(MonitorCollector(monitor))
+    exposed: set[str] = set()
+    for last_step in (3, 500, 998, 999):
+        points = [EvalPoint(step=step, validation_accuracy=0.5) for step in range(last_step + 1)]
+        monitor.show(7, last_step, points, num_updates=1)
+        exposed |= {
+            sample.labels["step"]
+            for family in registry.collect()
+            for sample in family.samples
+            if sample.name == "freeze_bench_eval_accuracy_by_step_ratio"
+        }
 
     assert len(exposed) == 501  # every second one, and the last
     assert registry.get_sample_value("freeze_bench_eval_points_dropped_total", labels) == 499
+    assert registry.get_sample_value("freeze_bench_eval_points_planned", labels) == 1000
 
 
 def test_the_phase_and_what_is_run_are_said_in_labels(
@@ -134,7 +129,7 @@ def test_the_phase_and_what_is_run_are_said_in_labels(
 
     with monitor.during("features"):
         assert registry.get_sample_value("freeze_bench_phase", {**of_arm, "phase": "features"}) == 1
-        assert registry.get_sample_value("freeze_bench_phase", {**of_arm, "phase": "starting"}) is None
+        assert registry.get_sample_value("freeze_bench_phase", {**of_arm, "phase": "starting"}) == 0
     assert registry.get_sample_value("freeze_bench_run_info", info) == 1
     assert (registry.get_sample_value("freeze_bench_peak_memory_bytes", of_arm) or 0) > 10_000_000
 
@@ -158,6 +153,41 @@ def test_health_is_answered_with_the_phase_and_other_paths_are_not_found(monitor
     caught.value.close()
 
 
+def test_steps_are_counted_by_how_long_they_took(
+    monitor: Monitor, registry: CollectorRegistry, labels: dict[str, str]
+) -> None:
+    of_arm = {name: value for name, value in labels.items() if name != "seed"}
+    for seconds in (0.001, 0.002, 0.3, 90.0):
+        monitor.step_durations.observe(seconds)
+
+    def below(bound: str) -> float | None:
+        return registry.get_sample_value("freeze_bench_step_duration_seconds_bucket", {**of_arm, "le": bound})
+
+    assert [below(bound) for bound in ("0.001", "0.0025", "0.25", "0.5", "60.0", "+Inf")] == [1, 2, 2, 3, 3, 4]
+    assert registry.get_sample_value("freeze_bench_step_duration_seconds_count", of_arm) == 4
+    assert registry.get_sample_value("freeze_bench_step_duration_seconds_sum", of_arm) == pytest.approx(90.303)
+
+
+def test_scrapers_that_hang_are_hung_up_on_and_the_next_one_is_answered_when_they_go(monitor: Monitor) -> None:
+    port = serve_metrics(monitor, "127.0.0.1", 0)
+    hanging = [socket.create_connection(("127.0.0.1", port)) for _ in range(MAX_CONNECTIONS)]
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as too_many:
+        assert too_many.recv(1) == b""  # hung up on, while the others wait for a request that does not come
+    for connection in hanging:
+        connection.close()
+
+    def answers() -> bool:
+        try:
+            with urlopen(f"http://127.0.0.1:{port}/healthz") as answer:
+                return bool(answer.status == 200)
+        except (URLError, ConnectionError, RemoteDisconnected):
+            return False
+
+    deadline = time.monotonic() + 30
+    while not answers():
+        assert time.monotonic() < deadline, "no place was given back"
+
+
 def test_a_port_that_is_taken_is_an_error(monitor: Monitor) -> None:
     port = serve_metrics(monitor, "127.0.0.1", 0)
 
@@ -173,3 +203,14 @@ def test_a_scrape_shows_the_curve_as_it_is_then(
         return registry.get_sample_value("freeze_bench_eval_accuracy_by_step_ratio", {**labels, "step": "0"})
 
     assert [exposed([EvalPoint(step=0, validation_accuracy=value)]) for value in (0.5, 0.25)] == [0.5, 0.25]
+
+
+@pytest.mark.system
+def test_the_linter_of_prometheus_has_nothing_against_the_metrics(monitor: Monitor) -> None:
+    monitor.show(7, 2, POINTS, num_updates=1)
+    port = serve_metrics(monitor, "127.0.0.1", 0)
+    with urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+        text = answer.read().decode()
+
+    linted = run_promtool("check", "metrics", text=text)
+    assert (linted.returncode, linted.stdout + linted.stderr) == (0, "")

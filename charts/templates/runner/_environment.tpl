@@ -12,6 +12,8 @@
 - {name: FREEZE_BENCH_PLAN, value: /etc/freeze-bench/plan/plan.toml}
 - {name: FREEZE_BENCH_DEVICE, value: {{ include "freeze-bench.device" . }}}
 - {name: FREEZE_BENCH_RESULTS_PORT, value: "4280"}
+- {name: FREEZE_BENCH_METRICS_HOST, value: 0.0.0.0}
+- {name: FREEZE_BENCH_METRICS_PORT, value: "9464"}
 {{- with .Values.results.publicUrl }}
 - {name: FREEZE_BENCH_PUBLIC_URL, value: {{ . | quote }}}
 {{- end }}

@@ -2,7 +2,10 @@
 {{- define "freeze-bench.workerPod" -}}
 {{- $values := .root.Values.worker -}}
 {{- $isArm := eq .component "worker" -}}
-{{- $podAnnotations := ternary $values.podAnnotations .root.Values.prepare.podAnnotations $isArm -}}
+{{- $podAnnotations := .root.Values.prepare.podAnnotations -}}
+{{- if $isArm -}}
+{{- $podAnnotations = include "freeze-bench.scrapedAnnotations" (dict "root" .root "annotations" $values.podAnnotations) | fromYaml -}}
+{{- end -}}
 {{- $scheduling := dict -}}
 {{- range $key := list "nodeSelector" "tolerations" "affinity" -}}
 {{- $own := index $.root.Values.prepare $key -}}

@@ -1,0 +1,163 @@
+"""Measures what the metrics cost: series, bytes, scrapes and memory; writes the table of docs/metrics.md.
+
+    PYTHONPATH=.:tests python benchmarks/metrics_cost.py --json metrics-cost.json
+
+Everything is real but for the results store, which is filled with finished arms of one seed and 111 points each.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+
+import httpx
+import psutil
+
+from flows.metrics.exporter import StoreExporter
+from flows.metrics.store_reader import StoreReader
+from scripts.metrics_reference import PAGE, replace_part
+from stored_arms import StoredArms
+from worker.contract.arms import Arm, BackboneSpec, Mode
+from worker.contract.plan import DataSpec, Plan, TrainingSettings
+from worker.contract.store import ResultsStore
+
+NUM_POINTS = 111
+NUM_ARMS = (7, 100)
+NUM_ARMS_IN_MEMORY = 1000
+REPEATS = 7
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one number of arms costs on the flow side."""
+
+    arms: int
+    series: int
+    bytes_plain: int
+    bytes_zipped: int
+    scrape_ms_first: float
+    """Of a new state, zipped as Prometheus asks for it."""
+    scrape_ms_again: float
+    """Of a state that was scraped before."""
+    look_ms_first: float
+    look_ms_again: float
+    """Of a store in which nothing has changed."""
+
+
+def fill(folder: str, num_arms: int) -> ResultsStore:
+    """Return a results store with one comparison of finished arms."""
+    arms = tuple(
+        Arm(label=f"Arm {number}", backbone=BackboneSpec(source="acme/base-model"), mode=list(Mode)[number % 2])
+        for number in range(num_arms)
+    )
+    data, training = DataSpec(source="news.csv"), TrainingSettings(steps=NUM_POINTS - 1)
+    stored = StoredArms(ResultsStore(folder), Plan(name="Cost", seeds=(0,), data=data, training=training, arms=arms))
+    stored.put_plan()
+    accuracies = [0.25 + 0.5 * step / NUM_POINTS for step in range(NUM_POINTS)]
+    stored.put_finished({arm.label: [accuracies] for arm in arms}, at=time.time())
+    return stored.store
+
+
+def milliseconds(action: Callable[[], object]) -> float:
+    """Return how long something takes."""
+    began = time.perf_counter()
+    action()
+    return 1000 * (time.perf_counter() - began)
+
+
+def measure(num_arms: int) -> Cost:
+    """Measure one number of arms."""
+    with tempfile.TemporaryDirectory() as folder:
+        exporter = StoreExporter(fill(folder, num_arms), 0)
+        look_first = milliseconds(exporter.look)
+        look_again = median(milliseconds(exporter.look) for _ in range(REPEATS))
+        exporter.start()
+        try:
+            with httpx.Client(trust_env=False, timeout=60) as client:
+                plain = client.get(exporter.address, headers={"Accept-Encoding": "identity"})
+                client.get(exporter.address)
+                first, again = [], []
+                for _ in range(REPEATS):
+                    exporter.look()
+                    first.append(milliseconds(lambda: client.get(exporter.address)))
+                    again.append(milliseconds(lambda: client.get(exporter.address)))
+                with client.stream("GET", exporter.address) as zipped:
+                    num_zipped = sum(map(len, zipped.iter_raw()))
+        finally:
+            exporter.stop()
+    lines = plain.text.splitlines()
+    num_series = sum(not line.startswith("#") for line in lines)
+    assert sum("by_step_ratio{" in line for line in lines) == num_arms * NUM_POINTS
+    return Cost(
+        num_arms, num_series, len(plain.content), num_zipped, median(first), median(again), look_first, look_again
+    )
+
+
+def memory_of_reader(num_arms: int) -> int:
+    """Return by how many bytes a process grows that follows so many arms; asked of a fresh process."""
+    with tempfile.TemporaryDirectory() as folder:
+        fill(folder, num_arms)
+        output = subprocess.run(
+            [sys.executable, __file__, "--follow", folder], check=True, capture_output=True, text=True
+        ).stdout
+    return int(output)
+
+
+def follow(folder: str) -> int:
+    """Follow a store in this process, and return by how much that made it grow."""
+    reader, process = StoreReader(ResultsStore(folder)), psutil.Process()
+    before = process.memory_info().rss
+    snapshot = reader.look(time.time())
+    assert snapshot.arms
+    return int(process.memory_info().rss - before)
+
+
+def build_table(costs: list[Cost], memory: int) -> str:
+    """Return the part of the page."""
+    rows = [
+        "One seed and 111 points per arm, measured by `benchmarks/metrics_cost.py`.",
+        "",
+        "| | " + " | ".join(f"{cost.arms} arms" for cost in costs) + " |",
+        "|---|" + "---|" * len(costs),
+    ]
+    for name, cells in (
+        ("series on the flow side", [f"{cost.series:,}" for cost in costs]),
+        ("bytes of a scrape, plain", [f"{cost.bytes_plain:,}" for cost in costs]),
+        ("bytes of a scrape, zipped", [f"{cost.bytes_zipped:,}" for cost in costs]),
+        ("bytes per series, plain", [f"{cost.bytes_plain / cost.series:.0f}" for cost in costs]),
+        ("milliseconds of a scrape", [f"{cost.scrape_ms_first:.0f}" for cost in costs]),
+        ("milliseconds of a second scrape of the same state", [f"{cost.scrape_ms_again:.0f}" for cost in costs]),
+        ("milliseconds of the first look at the store", [f"{cost.look_ms_first:.0f}" for cost in costs]),
+        ("milliseconds of a look when nothing has changed", [f"{cost.look_ms_again:.0f}" for cost in costs]),
+    ):
+        rows.append(f"| {name} | {' | '.join(cells)} |")
+    growth = f"Following {NUM_ARMS_IN_MEMORY:,} arms takes {memory / 2**20:.0f} MiB of the runner's memory."
+    return "\n".join([*rows, "", growth])
+
+
+def main() -> None:
+    """Measure, print, and write the page."""
+    parser = argparse.ArgumentParser(description="Measure what the metrics cost.")
+    parser.add_argument("--json", type=Path, help="where the figures go as well")
+    parser.add_argument("--follow", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.follow:
+        print(follow(options.follow))
+        return
+    costs, memory = [measure(num_arms) for num_arms in NUM_ARMS], memory_of_reader(NUM_ARMS_IN_MEMORY)
+    table = build_table(costs, memory)
+    PAGE.write_text(replace_part(PAGE.read_text("utf-8"), "costs", table), "utf-8")
+    if options.json:
+        figures = {"arms": [asdict(cost) for cost in costs], "memory_bytes_at_1000_arms": memory}
+        options.json.write_text(json.dumps(figures, indent=2) + "\n", "utf-8")
+    print(table)
+
+
+if __name__ == "__main__":
+    main()

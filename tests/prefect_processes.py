@@ -8,11 +8,15 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 START_SECONDS = 90
 """For a server or a serving process on a machine that is busy with other things."""
+
+BUSY_SECONDS = 60
+"""For a server whose database is locked."""
 
 BIN = Path(sys.executable).parent
 
@@ -91,8 +95,16 @@ class Prefect:
         request = urllib.request.Request(  # noqa: S310 - http, as in the server's address
             f"{self.api_url}/{path}", json.dumps(document).encode(), {"Content-Type": "application/json"}
         )
-        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 - as above
-            return json.load(answer)
+        deadline = time.monotonic() + BUSY_SECONDS
+        while True:
+            try:
+                with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 - as above
+                    return json.load(answer)
+            except urllib.error.HTTPError as error:
+                # Its database is locked: Prefect's own clients ask again, too.
+                if error.code != HTTPStatus.SERVICE_UNAVAILABLE or time.monotonic() > deadline:
+                    raise
+            time.sleep(0.5)
 
     def flow_runs(self, name: str) -> list[Any]:
         """Return the flow runs of a name, the newest first."""

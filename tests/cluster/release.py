@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -154,7 +155,7 @@ class Release:
                 answers.append(httpx.request(method, address, json=document, auth=self._auth, timeout=30))
             except httpx.TransportError:
                 return False
-            return True
+            return answers[-1].status_code != HTTPStatus.SERVICE_UNAVAILABLE  # what is behind it is busy
 
         wait_until(is_answered, f"{address} to answer", seconds=120)
         return answers[-1]

@@ -1,5 +1,6 @@
 """Arms and plans that cannot run: what ends them, what is said of it, and that nothing is torn."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,7 +55,7 @@ def test_an_arm_that_cannot_run_fails_with_its_reason(
     state = release.wait_for_end(submit(comparison, steps=10))
 
     assert state["type"] == "FAILED"
-    failure = release.status(comparison, ARM)["failure"]
+    failure = json.loads(release.read_result(f"{comparison}/runs/{ARM}/status.json"))["failure"]
     assert failure["exit_code"] == exit_code
     assert words.lower() in failure["problem"].lower()
     assert len(release.pods(f"freeze-bench/comparison={comparison},freeze-bench/mode")) == 1

@@ -36,7 +36,7 @@ def test_an_image_that_cannot_be_had_is_said_and_can_be_cancelled(
 @pytest.mark.parametrize(
     ("worker", "exit_code", "words"),
     [
-        ({"device": "cuda"}, ExitCode.DEVICE, "CUDA"),
+        ({"device": "cuda"}, ExitCode.DEVICE, "a GPU and torch sees none"),
         ({"resources": {"requests": {"cpu": "100m"}, "limits": {"memory": "150Mi"}}}, 137, "memory"),
     ],
     ids=["no CUDA", "memory"],

@@ -25,10 +25,12 @@ from scripts.metrics_reference import PAGE, replace_part
 from stored_arms import StoredArms
 from worker.contract.arms import Arm, BackboneSpec, Mode
 from worker.contract.plan import DataSpec, Plan, TrainingSettings
+from worker.contract.results import ArmState
 from worker.contract.store import ResultsStore
 
 NUM_POINTS = 111
-NUM_ARMS = (7, 100)
+NUM_ARMS = (7, 100, 500)
+"""The last is more than can be shown."""
 NUM_ARMS_IN_MEMORY = 1000
 REPEATS = 7
 
@@ -38,11 +40,14 @@ class Cost:
     """What one number of arms costs on the flow side."""
 
     arms: int
+    arms_shown: int
     series: int
     bytes_plain: int
     bytes_zipped: int
     scrape_ms_first: float
-    """Of a new state, zipped as Prometheus asks for it."""
+    """The first of all, zipped as Prometheus asks for it."""
+    scrape_ms_next: float
+    """Of a new state, in which one arm is another."""
     scrape_ms_again: float
     """Of a state that was scraped before."""
     look_ms_first: float
@@ -50,8 +55,8 @@ class Cost:
     """Of a store in which nothing has changed."""
 
 
-def fill(folder: str, num_arms: int) -> ResultsStore:
-    """Return a results store with one comparison of finished arms."""
+def fill(folder: str, num_arms: int) -> StoredArms:
+    """Return one comparison of finished arms in a results store."""
     arms = tuple(
         Arm(label=f"Arm {number}", backbone=BackboneSpec(source="acme/base-model"), mode=list(Mode)[number % 2])
         for number in range(num_arms)
@@ -61,7 +66,7 @@ def fill(folder: str, num_arms: int) -> ResultsStore:
     stored.put_plan()
     accuracies = [0.25 + 0.5 * step / NUM_POINTS for step in range(NUM_POINTS)]
     stored.put_finished({arm.label: [accuracies] for arm in arms}, at=time.time())
-    return stored.store
+    return stored
 
 
 def milliseconds(action: Callable[[], object]) -> float:
@@ -74,28 +79,40 @@ def milliseconds(action: Callable[[], object]) -> float:
 def measure(num_arms: int) -> Cost:
     """Measure one number of arms."""
     with tempfile.TemporaryDirectory() as folder:
-        exporter = StoreExporter(fill(folder, num_arms), 0)
+        stored = fill(folder, num_arms)
+        exporter = StoreExporter(stored.store, 0)
         look_first = milliseconds(exporter.look)
         look_again = median(milliseconds(exporter.look) for _ in range(REPEATS))
         exporter.start()
         try:
             with httpx.Client(trust_env=False, timeout=60) as client:
-                plain = client.get(exporter.address, headers={"Accept-Encoding": "identity"})
-                client.get(exporter.address)
-                first, again = [], []
+                scrape_first = milliseconds(lambda: client.get(exporter.address))
+                following, again = [], []
                 for _ in range(REPEATS):
+                    arm = stored.plan.arms[0]
+                    stored.put_status(arm, ArmState.DONE, at=time.time(), detail="seen again")
                     exporter.look()
-                    first.append(milliseconds(lambda: client.get(exporter.address)))
+                    following.append(milliseconds(lambda: client.get(exporter.address)))
                     again.append(milliseconds(lambda: client.get(exporter.address)))
+                plain = client.get(exporter.address, headers={"Accept-Encoding": "identity"})
                 with client.stream("GET", exporter.address) as zipped:
                     num_zipped = sum(map(len, zipped.iter_raw()))
         finally:
             exporter.stop()
     lines = plain.text.splitlines()
-    num_series = sum(not line.startswith("#") for line in lines)
-    assert sum("by_step_ratio{" in line for line in lines) == num_arms * NUM_POINTS
+    num_shown = sum(line.startswith("freeze_bench_arm_attempts{") for line in lines)
+    assert sum("by_step_ratio{" in line for line in lines) == num_shown * NUM_POINTS
     return Cost(
-        num_arms, num_series, len(plain.content), num_zipped, median(first), median(again), look_first, look_again
+        arms=num_arms,
+        arms_shown=num_shown,
+        series=sum(not line.startswith("#") for line in lines),
+        bytes_plain=len(plain.content),
+        bytes_zipped=num_zipped,
+        scrape_ms_first=scrape_first,
+        scrape_ms_next=median(following),
+        scrape_ms_again=median(again),
+        look_ms_first=look_first,
+        look_ms_again=look_again,
     )
 
 
@@ -127,11 +144,13 @@ def build_table(costs: list[Cost], memory: int) -> str:
         "|---|" + "---|" * len(costs),
     ]
     for name, cells in (
+        ("of them shown", [f"{cost.arms_shown}" for cost in costs]),
         ("series on the flow side", [f"{cost.series:,}" for cost in costs]),
         ("bytes of a scrape, plain", [f"{cost.bytes_plain:,}" for cost in costs]),
         ("bytes of a scrape, zipped", [f"{cost.bytes_zipped:,}" for cost in costs]),
         ("bytes per series, plain", [f"{cost.bytes_plain / cost.series:.0f}" for cost in costs]),
-        ("milliseconds of a scrape", [f"{cost.scrape_ms_first:.0f}" for cost in costs]),
+        ("milliseconds of the first scrape", [f"{cost.scrape_ms_first:.0f}" for cost in costs]),
+        ("milliseconds of a scrape after one arm has changed", [f"{cost.scrape_ms_next:.0f}" for cost in costs]),
         ("milliseconds of a second scrape of the same state", [f"{cost.scrape_ms_again:.0f}" for cost in costs]),
         ("milliseconds of the first look at the store", [f"{cost.look_ms_first:.0f}" for cost in costs]),
         ("milliseconds of a look when nothing has changed", [f"{cost.look_ms_again:.0f}" for cost in costs]),

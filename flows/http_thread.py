@@ -8,11 +8,12 @@ from ipaddress import IPv6Address, ip_address
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from worker.contract.errors import ConfigError
 
-MAX_CONNECTIONS = 64
-"""At once; what comes on top is answered 503."""
+REQUEST_SECONDS = 10.0
+"""A client that has not sent the head of a request for this long is hung up on."""
 
 UNREAD_SECONDS = 10.0
 """A client that reads nothing of its answer for this long is hung up on, where the system can (Linux)."""
@@ -43,6 +44,7 @@ class HttpThread:
         host: Address of the interface to listen on.
         port: Port; 0 takes a free one.
         name: Of the thread.
+        max_connections: Clients at once; what comes on top is answered 503. None sets no bound.
 
     Attributes:
         port: Where it listens.
@@ -52,7 +54,9 @@ class HttpThread:
         ValueError: ``host`` is not an address.
     """
 
-    def __init__(self, application: ASGIApp, host: str, port: int, *, name: str) -> None:
+    def __init__(
+        self, application: ASGIApp, host: str, port: int, *, name: str, max_connections: int | None = None
+    ) -> None:
         """Take the port; nothing is answered before ``start``."""
         family = socket.AF_INET6 if isinstance(ip_address(host), IPv6Address) else socket.AF_INET
         self._socket = socket.create_server((host, port), family=family)
@@ -61,12 +65,13 @@ class HttpThread:
         self.port: int = self._socket.getsockname()[1]
         config = uvicorn.Config(
             application,
+            http=_PunctualProtocol,
             log_config=None,
             access_log=False,
             server_header=False,
             lifespan="off",
             ws="none",
-            limit_concurrency=MAX_CONNECTIONS,
+            limit_concurrency=None if max_connections is None else max_connections + 1,  # uvicorn's counts the refused
             timeout_graceful_shutdown=round(STOP_SECONDS),
         )
         self._server = uvicorn.Server(config)
@@ -83,3 +88,37 @@ class HttpThread:
 
     def _run(self) -> None:
         asyncio.run(self._server.serve([self._socket]))
+
+
+class _PunctualProtocol(H11Protocol):
+    """Hangs up on clients that are slow to ask; uvicorn itself waits for a first request for ever."""
+
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
+        super().connection_made(transport)
+        self._await_request()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._forget_deadline()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        before = self.cycle
+        super().data_received(data)
+        if self.cycle is not before:
+            self._forget_deadline()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.cycle.response_complete:  # unless another request had come already
+            self._await_request()
+
+    def _await_request(self) -> None:
+        self._forget_deadline()
+        self._deadline = self.loop.call_later(REQUEST_SECONDS, self.transport.close)
+
+    def _forget_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None

@@ -17,7 +17,7 @@ class Pace:
     def see(self, progress: Progress) -> None:
         """Take over what the worker says of itself."""
         if self._first is None or self._first.started_at != progress.started_at:
-            self._first = progress
+            self._first, self.updates_per_second = progress, None
         self._last = progress
         seconds = progress.updated_at - self._first.updated_at
         if seconds > 0:

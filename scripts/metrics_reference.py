@@ -10,8 +10,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from flows.metrics.arms import SHOWN_SECONDS
-from flows.metrics.store_reader import MAX_ARMS
+from flows.metrics.arms import MAX_SAMPLES, SHOWN_SECONDS
 from worker.contract.metric_names import MAX_CURVE_POINTS, METRICS, PHASES, RUN_LABELS, STATES
 from worker.durations import DURATION_BOUNDS
 
@@ -83,7 +82,7 @@ def _build_bounds() -> str:
             "| Bound | Value |",
             "|---|---|",
             f"| points of a run's curve | {MAX_CURVE_POINTS} |",
-            f"| arms that the flow side shows, the newest first | {MAX_ARMS} |",
+            f"| samples that the flow side shows, those of the newest arms first | {MAX_SAMPLES:,} |",
             f"| hours without news until an arm is not shown any more | {SHOWN_SECONDS / 3600:g} |",
         ]
     )

@@ -64,7 +64,7 @@ def find_curves_panel() -> Panel:
 
 def ask_panel(api: PrometheusApi, panel: Panel, comparison: str, at: float | None = None) -> dict[str, Data]:
     """Ask the queries of a panel about one comparison with all its arms, over a day, and return an answer for each."""
-    variables = {"job": ALL, "comparison": comparison, "backbone": ALL, "mode": ALL}
+    variables = {"job": ALL, "namespace": ALL, "comparison": comparison, "backbone": ALL, "mode": ALL}
     queries = panel_queries(panel, variables, DAY_SECONDS)
     return {query.ref_id: api.query(query.expression, at) for query in queries}
 

@@ -24,9 +24,6 @@ NODE_PROJECT = ROOT / "tests" / "dashboard"
 ALL = "$__all"
 """What the variable of a dashboard holds when all of its values are chosen."""
 
-ALL_VALUE = ".+"
-"""What stands for that in a query: the ``allValue`` of every variable that may be all."""
-
 RATE_INTERVAL = "60s"
 """What Grafana makes of ``$__rate_interval`` in a short range: four times the interval that it assumes for scrapes."""
 
@@ -68,7 +65,7 @@ def panel_queries(panel: Panel, variables: Mapping[str, Value], seconds: int) ->
     Raises:
         KeyError: A variable has no value.
     """
-    texts = {name: _format_value(value) for name, value in variables.items()}
+    texts = {name: _find_all_value(name) if value == ALL else _format_value(value) for name, value in variables.items()}
     texts |= {"__range": f"{seconds}s", "__rate_interval": RATE_INTERVAL}
 
     def replace(match: re.Match[str]) -> str:
@@ -152,10 +149,14 @@ def _require_node() -> None:
         raise RuntimeError(f"node is {said.strip()}; put {OLDEST_NODE} or later on PATH")
 
 
+def _find_all_value(name: str) -> str:
+    """Return what stands in a query when all values of a variable are chosen."""
+    (variable,) = [each for each in load_dashboard()["templating"]["list"] if each["name"] == name]
+    return str(variable["allValue"])
+
+
 def _format_value(value: Value) -> str:
     """Write a value as Grafana's Prometheus data source writes it into a regular expression."""
-    if value == ALL:
-        return ALL_VALUE
     values = [_escape(each) for each in ([value] if isinstance(value, str) else value)]
     return values[0] if len(values) == 1 else f"({'|'.join(values)})"
 

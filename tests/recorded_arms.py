@@ -30,6 +30,10 @@ class Said:
     state: str | None = "done"
     """None for what a worker says."""
     at: int = BEGAN
+    namespace: str | None = "research"
+    """None where targets have no such label: on a machine that is no part of a cluster."""
+    seconds_left: float | None = 30.0
+    """Of an arm that runs."""
 
     def record(self) -> Iterator[Recorded]:
         """Yield every sample, at the beginning and at the end of the minute."""
@@ -44,10 +48,11 @@ class Said:
             for metric in (names.ARM_QUEUED, names.ARM_ATTEMPTS, names.ARM_PROGRESS):
                 samples.add(metric, labels.of_arm, 1.0)
             samples.add(names.ARM_UPDATED_TIMESTAMP, labels.of_arm, float(self.at))
-            samples.add(names.ARM_REMAINING, labels.of_arm, 30.0 if self.state == "running" else None)
+            samples.add(names.ARM_REMAINING, labels.of_arm, self.seconds_left if self.state == "running" else None)
             code = {"done": 0.0, "failed": 41.0}.get(self.state)
             samples.add(names.ARM_EXIT_CODE, labels.of_arm, code)
-        target = {"job": "freeze-bench", "instance": f"{self.pod}:9464", "namespace": "research", "pod": self.pod}
+        target = {"job": "freeze-bench", "instance": f"{self.pod}:9464"}
+        target |= {"namespace": self.namespace, "pod": self.pod} if self.namespace else {}
         for _, told in samples.families():
             for each in told:
                 for at in (self.at, self.at + 60):

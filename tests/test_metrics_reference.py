@@ -6,7 +6,7 @@ from scripts.metrics_reference import PAGE, PageError, build_page, replace_part
 from worker.contract.metric_names import METRICS
 from worker.contract.metric_spec import MetricSpec
 
-PARTS = ("costs", "scrapers")
+PARTS = ("costs", "scrapers", "arrivals")
 
 
 def test_the_tables_are_what_the_code_says() -> None:

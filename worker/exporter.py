@@ -72,7 +72,7 @@ class MonitorCollector(Collector):
             seed=seed,
             dataset=config.data.source,
             revision=config.backbone.revision,
-            step=view.step,
+            step=curve.last_step,
             accuracy=curve.latest,
             curve=curve,
             num_planned=self._grid.num_planned,

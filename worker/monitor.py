@@ -20,7 +20,6 @@ class RunView:
 
     points: tuple[EvalPoint, ...] = ()
     """The curve of the candidate that leads; replaced whole, so that other threads see the old one or the new one."""
-    step: int = 0
     num_updates: int = 0
     updated_at: float = 0.0
     """Unix time of the last step, seconds."""
@@ -59,11 +58,10 @@ class Monitor:
         if elapsed > 0:
             self.examples_per_second = self._num_examples / elapsed
 
-    def show(self, seed: int, step: int, points: Sequence[EvalPoint], num_updates: int) -> None:
-        """Replace what is shown of one run."""
+    def show(self, seed: int, points: Sequence[EvalPoint], num_updates: int) -> None:
+        """Replace what is shown of one run, and add the updates that were made for it since."""
         view = self.runs[seed]
         view.points = tuple(points)
-        view.step = step
         view.num_updates += num_updates
         view.updated_at = time.time()
 

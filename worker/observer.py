@@ -89,5 +89,5 @@ class ArmObserver:
         for seed in {trace.key.seed for trace in traces}:
             of_seed = [trace for trace in traces if trace.key.seed == seed]
             points = leader([*earlier, *of_seed]).points
-            self._monitor.show(seed, step, points, num_updates=len(of_seed) if is_new else 0)
+            self._monitor.show(seed, points, num_updates=len(of_seed) if is_new else 0)
             self._recorders[seed].flush_curve(seed, points)

@@ -199,7 +199,7 @@ class ArmTraining:
             result = describe_run(self.config, outcome, chosen, rows, surroundings)
             self.recorders[outcome.seed].finish(chosen.points, rows, result)
         self.recorders[outcome.seed].end_attempt(self.monitor.seconds_by_phase)
-        self.monitor.show(outcome.seed, self.config.training.steps, chosen.points, num_updates=0)
+        self.monitor.show(outcome.seed, chosen.points, num_updates=0)
         self.monitor.runs[outcome.seed].is_complete = True
         log.info("finished", seed=outcome.seed, last=result.last.accuracy, best=result.best.accuracy)
         return True

@@ -7,7 +7,7 @@
 {{- if and $metrics.annotations (not $metrics.podMonitor.enabled) -}}
 {{- $annotations = dict "prometheus.io/scrape" "true" "prometheus.io/port" "9464" "prometheus.io/path" "/metrics" -}}
 {{- end -}}
-{{- with mergeOverwrite $annotations (deepCopy .annotations) -}}
+{{- with mergeOverwrite $annotations (deepCopy (.annotations | default dict)) -}}
 {{- toYaml . -}}
 {{- end -}}
 {{- end -}}

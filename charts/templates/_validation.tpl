@@ -79,7 +79,7 @@ Included by validation.yaml, which renders nothing else.
 {{- define "freeze-bench.validateMetrics" -}}
 {{- $metrics := .Values.metrics -}}
 {{- range $component := list "worker" "runner" -}}
-{{- if and $metrics.podMonitor.enabled (eq "true" (get (index $.Values $component).podAnnotations "prometheus.io/scrape")) -}}
+{{- if and $metrics.podMonitor.enabled (eq "true" (get ((index $.Values $component).podAnnotations | default dict) "prometheus.io/scrape")) -}}
 {{- fail (printf "metrics.podMonitor.enabled is true, and %s.podAnnotations has prometheus.io/scrape, so everything might be scraped twice. Take the annotation out, or set metrics.podMonitor.enabled to false." $component) -}}
 {{- end -}}
 {{- end -}}

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
 
-from flows.metrics.arms import SHOWN_SECONDS, ArmSnapshot, newest
+from flows.metrics.arms import SHOWN_SECONDS, ArmSnapshot, count_queued_seconds, newest
 from flows.metrics.records import RecordReader
 from flows.pace import Pace
 from flows.status import STATUS_FILE
@@ -55,6 +55,7 @@ class ArmReader:
     """Reads one arm's records, and of them only those that may have changed."""
 
     records: RecordReader
+    """The arm's own: what is kept of its records goes with the reader."""
     plan: ArmPlan
     status: ArmStatus | None = None
     """As it was last read; None if the arm never had one."""
@@ -79,7 +80,9 @@ class ArmReader:
         status = self.records.read(folder / STATUS_FILE, ArmStatus.model_validate_json)
         has_changed = status != self.status
         if status is not None and (has_changed or (self._is_moving(status) and not self.is_settled)):
-            progress = self.records.read(folder / PROGRESS_FILE, Progress.model_validate_json)
+            progress = None
+            if not _has_been_quiet(status, now):
+                progress = self.records.read(folder / PROGRESS_FILE, Progress.model_validate_json)
             is_other_worker = _start(progress) != _start(self._progress)
             is_shown = now - newest(status, progress) < SHOWN_SECONDS
             seeds = status.seeds if is_shown else ()
@@ -94,21 +97,23 @@ class ArmReader:
 
     def drop_runs(self) -> None:
         """Keep nothing of the runs, until there is a new status."""
-        self._runs = {}
+        if self._runs:
+            self._runs = {}
+            self.records.forget()
 
-    def snapshot(self) -> ArmSnapshot | None:
+    def snapshot(self, now: float) -> ArmSnapshot | None:
         """Return the arm as it was last seen; None if it never had a status."""
         if self.status is None:
             return None
         plan = self.plan
-        is_running = self.status.state is ArmState.RUNNING
         return ArmSnapshot(
             labels=ArmLabels(
                 plan.comparison, plan.arm.slug, plan.arm.backbone.source, plan.arm.mode.value, Source.STORE
             ),
             status=self.status,
             progress=self._progress,
-            seconds_left=self._pace.seconds_left if is_running else None,
+            worker_seconds_left=self._pace.seconds_left,
+            queued_seconds=count_queued_seconds(self.status, now),
             num_attempts=max((run.num_attempts for run in self._runs.values()), default=0),
             runs=tuple(self._run_snapshot(seed, run) for seed, run in self._runs.items()),
         )
@@ -149,6 +154,11 @@ class ArmReader:
             is_complete=result is not None,
             last_step_at=self._progress.updated_at if self._progress and curve.last_step is not None else None,
         )
+
+
+def _has_been_quiet(status: ArmStatus, now: float) -> bool:
+    """Whether an arm has been in a final state for a day, so that no worker can have news of it."""
+    return status.state.is_final and now - status.updated_at >= SHOWN_SECONDS
 
 
 def _start(progress: Progress | None) -> float | None:

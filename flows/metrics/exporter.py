@@ -18,6 +18,12 @@ from worker.contract.store import ResultsStore
 LINGER_SECONDS = 60.0
 """How long a command waits for its last scrape: that is Prometheus' own interval where nobody has set another."""
 
+MAX_CONNECTIONS = 16
+"""Scrapers at once; what comes on top is answered 503. Each may hold an answer that it does not read."""
+
+STOP_SECONDS = 5.0
+"""For the reader, when the exporter stops: a store that does not answer holds nobody up."""
+
 PORT_ENV = "FREEZE_BENCH_METRICS_PORT"
 HOST_ENV = "FREEZE_BENCH_METRICS_HOST"
 _HERE = "127.0.0.1"
@@ -69,7 +75,7 @@ class StoreExporter:
         self._site = MetricsSite()
         host = os.environ.get(HOST_ENV) or _HERE
         try:
-            self._http = HttpThread(self._site, host, port, name="metrics")
+            self._http = HttpThread(self._site, host, port, name="metrics", max_connections=MAX_CONNECTIONS)
         except ValueError as error:
             raise ConfigError(
                 f"{HOST_ENV} is {host!r}, which is no address of an interface.",
@@ -95,15 +101,15 @@ class StoreExporter:
         """Give the port back."""
         self._stop.set()
         self._http.stop()
-        self._thread.join()
+        self._thread.join(STOP_SECONDS)
 
     @property
     def snapshot(self) -> StoreSnapshot:
         """What is shown now."""
         return self._site.snapshot
 
-    def look(self) -> None:
-        """Read the store now, and show what it says."""
+    def look(self) -> bool:
+        """Read the store now, show what it says, and say whether there is more of it that was never read."""
         with self._looking:
             shown = self._site.snapshot
             try:
@@ -113,10 +119,11 @@ class StoreExporter:
                 if not self._is_away:
                     log.warning("The metrics stand still, because the results store does not answer: %s", error)
                 self._is_away = True
-            else:
-                if self._is_away:
-                    log.warning("The results store answers again, and the metrics go on.")
-                self._is_away = False
+                return False
+            if self._is_away:
+                log.warning("The results store answers again, and the metrics go on.")
+            self._is_away = False
+            return self._reader.is_behind
 
     def linger(self, console: Console, seconds: float = LINGER_SECONDS) -> None:
         """Show the last state until it has been scraped, if anybody has scraped before, and say that.
@@ -125,19 +132,20 @@ class StoreExporter:
             console: Where that is said.
             seconds: How long at most.
         """
-        self._stop.set()
-        self._thread.join()
-        self.look()
-        if not self._site.was_scraped or self._site.wait_until_scraped(0):
-            return
-        console.print(f"Waiting up to {seconds:g} s for the last scrape of {self.address}; Ctrl-C ends this.")
         try:
+            self._stop.set()
+            self._thread.join()
+            while self.look():
+                pass
+            if not self._site.was_scraped:
+                return
+            console.print(f"Waiting up to {seconds:g} s for the last scrape of {self.address}; Ctrl-C ends this.")
             if not self._site.wait_until_scraped(seconds):
                 console.print("Nobody came: Prometheus may lack the last steps. The results store has them all.")
-        except KeyboardInterrupt:  # of the wait, and not of the run, which is done
+        except KeyboardInterrupt:  # of what follows the run, and not of the run, which is done
             console.print("Not waiting any more.")
 
     def _follow(self) -> None:
-        self.look()
-        while not self._stop.wait(LOOK_SECONDS):
-            self.look()
+        while not self._stop.is_set():
+            if not self.look():
+                self._stop.wait(LOOK_SECONDS)

@@ -20,7 +20,7 @@ class _Seen(NamedTuple):
 
 
 class RecordReader:
-    """Reads records, and keeps what each said last.
+    """Reads the records of one owner, and keeps what each said last; whoever drops the owner drops that as well.
 
     Args:
         store: Asked once per record: the next look is the next try.
@@ -66,11 +66,9 @@ class RecordReader:
         seen = self._seen.get(path)
         return seen.value if seen else None
 
-    def forget(self, folder: PurePosixPath) -> None:
-        """Keep nothing of what lies below a folder."""
-        for kept in (self._seen, self._unreadable):
-            for path in [path for path in kept if path.is_relative_to(folder)]:
-                del kept[path]
+    def forget(self) -> None:
+        """Keep nothing of what was read."""
+        self._seen, self._unreadable = {}, {}
 
     def _parse(self, path: PurePosixPath, content: bytes, parse: Callable[[bytes], Parsed]) -> Parsed | None:
         seen, fingerprint = self._seen.get(path), hash(content)

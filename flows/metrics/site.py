@@ -2,45 +2,23 @@
 
 import gzip
 import threading
-from collections.abc import Iterator
 
 from prometheus_client.exposition import choose_encoder, gzip_accepted
-from prometheus_client.metrics_core import Metric
-from prometheus_client.registry import Collector
-from prometheus_client.samples import Sample
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from flows.metrics.arms import StoreSnapshot, add_store
-from worker.contract.metric_names import METRICS
-from worker.contract.metric_spec import Samples, Source
+from flows.metrics.arms import StoreSnapshot
+from flows.metrics.store_text import StoreText
 
-STORE_METRICS = tuple(metric for metric in METRICS if Source.STORE in metric.sources)
-"""What the flow side exposes."""
-
-_MAX_FORMS = 8
+_MAX_FORMS = 4
 """Forms of one snapshot that are kept: who asks may ask for any."""
 
+_MAX_WRITERS = 2
+"""Forms of which every arm's text is kept: there are two that Prometheus asks for."""
+
 _NOT_YET = StoreSnapshot()
-
-
-class SnapshotCollector(Collector):
-    """Turns a snapshot into metric families."""
-
-    def __init__(self, snapshot: StoreSnapshot) -> None:
-        """Show this one."""
-        self._snapshot = snapshot
-
-    def collect(self) -> Iterator[Metric]:
-        """Yield every family of ``STORE_METRICS``."""
-        samples = Samples(STORE_METRICS)
-        add_store(samples, self._snapshot)
-        for spec, of_metric in samples.families():
-            family = Metric(spec.family, spec.help, spec.kind)
-            family.samples = [Sample(*sample) for sample in of_metric]
-            yield family
 
 
 class MetricsSite:
@@ -50,6 +28,7 @@ class MetricsSite:
         """Show an empty store."""
         self._snapshot = _NOT_YET
         self._making = threading.Lock()
+        self._writers: dict[str, StoreText] = {}
         self._forms: dict[tuple[str, bool], bytes] = {}
         self._answered = threading.Condition()
         self._last_answered: StoreSnapshot | None = None
@@ -110,6 +89,10 @@ class MetricsSite:
             if key not in self._forms:
                 if len(self._forms) >= _MAX_FORMS:
                     self._forms.clear()
-                text = encode(SnapshotCollector(snapshot))
+                if content_type not in self._writers:
+                    if len(self._writers) >= _MAX_WRITERS:
+                        self._writers.clear()
+                    self._writers[content_type] = StoreText(encode)
+                text = self._writers[content_type].render(snapshot)
                 self._forms[key] = gzip.compress(text) if is_zipped else text
             return snapshot, self._forms[key]

@@ -57,6 +57,16 @@ def test_annotations_can_be_left_out_and_added_to() -> None:
     assert "annotations" not in render({"metrics": {"annotations": False}}).find_pod("worker")["metadata"]
 
 
+@pytest.mark.parametrize("has_monitor", [False, True])
+def test_no_annotations_of_their_own_may_be_given_as_null(has_monitor: bool) -> None:  # noqa: FBT001 - a case
+    """So that a team takes back what a values file before theirs has set."""
+    none = {"podAnnotations": None}
+    release = render({"worker": none, "runner": none, "metrics": {"podMonitor": {"enabled": has_monitor}}})
+
+    expected = {} if has_monitor else SCRAPED
+    assert [scrape_annotations(release.find_pod(name)) for name in ("worker", "runner")] == [expected, expected]
+
+
 def test_a_pod_monitor_takes_the_place_of_the_annotations() -> None:
     release = render(MONITOR)
 

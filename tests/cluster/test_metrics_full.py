@@ -9,7 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from cluster.curves import ask_points, ask_source, count_gauge_points, read_store_points, wait_until_scraped
+from cluster.curves import (
+    ask_points,
+    ask_source,
+    count_gauge_points,
+    read_plan,
+    read_store_points,
+    wait_until_scraped,
+)
 from cluster.helm import Helm
 from cluster.kubectl import Document, Kubectl
 from cluster.local_cluster import GPU, LocalCluster
@@ -190,11 +197,20 @@ def test_the_faults_came_as_they_were_meant_to(told: Told, release: Release) -> 
 
 def test_every_point_is_there_after_all_of_that(told: Told, servers: dict[str, PrometheusApi]) -> None:
     assert len(told.stored) == 7 * (NUM_STEPS + 1) == 777
+    for api in servers.values():
+        assert ask_points(api, FAULTS) == told.stored
+
+
+@pytest.mark.usefixtures("told")
+def test_how_many_points_arrive_is_written_down(servers: dict[str, PrometheusApi], release: Release) -> None:
+    plan = read_plan(release, FAULTS)
+    num_planned = len(plan.arms) * len(plan.seeds) * len(plan.training.eval_steps)
     rows = ["| Scraped every | Points in Prometheus | From workers alone | A plain gauge |", "|---|---|---|---|"]
     for interval, api in servers.items():
-        assert ask_points(api, FAULTS) == told.stored
         live, gauge = len(ask_source(api, FAULTS, Source.WORKER)), count_gauge_points(api, FAULTS)
-        rows.append(f"| {interval} | {len(told.stored)} of {len(told.stored)} | {live} | {gauge} |")
+        rows.append(f"| {interval} | {len(ask_points(api, FAULTS))} of {num_planned} | {live} | {gauge} |")
+        assert 0 < gauge <= live <= num_planned
+
     PAGE.write_text(replace_part(PAGE.read_text("utf-8"), "arrivals", "\n".join(rows)), "utf-8")
 
 
@@ -226,7 +242,8 @@ def test_two_comparisons_at_once_keep_to_themselves(
     module_helm.install("other", release_values)
     with reached(OTHER, release.kubectl) as other:
         second = other.submit(write_plan(folder, "two", *arms, seed=1))
-        other.wait_for_step("two", PREEMPTED, 1)  # it had everything to prepare, which the first release has done
+        # It has everything to prepare, which the first release has done.
+        other.wait_for_step("two", PREEMPTED, 1, seconds=400)
         first = release.submit(write_plan(folder, "one", *arms))
         assert_completed(release, first)
         assert_completed(other, second)

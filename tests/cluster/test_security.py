@@ -219,6 +219,7 @@ def test_no_secret_is_in_a_file_of_the_release(
         ("pod/reader", ["/cache"], b"architectures"),
     ):
         assert search_files(release, pod, folders, {**forms, "known": [known]}) == {"known"}, pod
+    release.kubectl.delete("pod", "reader")  # while it runs, the claim stays, and helm waits for that to go
 
 
 def test_workers_get_no_token_of_the_cluster_and_only_those_that_prepare_the_hubs(release: Release) -> None:

@@ -30,13 +30,25 @@ def test_the_x_axis_takes_no_bound_or_unit_from_the_arms() -> None:
     assert not applied_to(curves, "training step") & {"min", "max", "custom.lineStyle"}
 
 
-@pytest.mark.parametrize("line", ["live-qwen3", "tickets (live)", "live (live)", "frozen-base (live)"])
+@pytest.mark.parametrize(
+    "line", ["live-qwen3", "tickets (live)", "live (live)", "frozen-base (live)", "live-a in x", "tickets (live) in x"]
+)
 def test_a_live_arm_is_a_thick_solid_line(line: str) -> None:
     assert {"min", "max", "unit", "custom.lineWidth"} <= applied_to(find_curves(), line)
     assert value_of(find_curves(), line, "custom.lineStyle") == {"fill": "solid"}
 
 
-@pytest.mark.parametrize("line", ["frozen-qwen3", "tickets (frozen)", "frozen (frozen)", "live-base (frozen)"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "frozen-qwen3",
+        "tickets (frozen)",
+        "frozen (frozen)",
+        "live-base (frozen)",
+        "frozen-a in x",
+        "tickets (frozen) in x",
+    ],
+)
 def test_a_frozen_arm_is_a_dashed_line(line: str) -> None:
     assert {"min", "max", "unit"} <= applied_to(find_curves(), line)
     assert "custom.lineWidth" not in applied_to(find_curves(), line)

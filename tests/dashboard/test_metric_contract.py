@@ -17,7 +17,7 @@ RULES = ROOT / "charts" / "files" / "rules" / "freeze-bench.yaml"
 TARGET_LABELS = {"job", "instance", "namespace"}
 """What Prometheus adds by the scrape configs of docs/operations.md."""
 
-MADE_LABELS = {"line", "le"}
+MADE_LABELS = {"line", "where", "le"}
 """What a query makes, and the bucket's bound."""
 
 WORDS = {"state": STATES, "phase": PHASES, "source": tuple(Source), "mode": tuple(Mode)}

@@ -4,22 +4,19 @@ Every case is a comparison of its own in one Prometheus. What was exposed is bui
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from grafana_panels import ALL, Frame, find_panel, load_dashboard, panel_queries, to_frames
-from prometheus_api import PrometheusApi, read_rows
+from asked_panels import DAY_SECONDS, LOOKED_AT, SOON, ask, draw, draw_lines, read_table
+from grafana_panels import ALL, load_dashboard, panel_queries
+from prometheus_api import PrometheusApi
 from promtool import run_promtool
 from recorded_arms import ASCENDING, BEGAN, Said
 from recorded_prometheus import run_prometheus
 
 pytestmark = pytest.mark.system
-
-LOOKED_AT = BEGAN + 20 * 60 * 60
-DAY_SECONDS = 24 * 60 * 60
 
 REFERENCE = (
     "live-qwen3",
@@ -47,6 +44,16 @@ CASES = [
     Said(comparison="named", arm="frozen-tickets", mode="frozen"),
     Said(comparison="gap", num_planned=16),
     Said(comparison="waiting", curves={}, state="queued"),
+    Said(comparison="renamed", backbone="old", curves={0: [0.9] * 4}),
+    Said(comparison="renamed", backbone="old", curves={0: [0.9] * 5}, pod="first", state=None),
+    Said(comparison="renamed", backbone="new", curves={0: [0.1, 0.2]}, state="running", at=BEGAN + 600),
+    Said(comparison="renamed", backbone="new", curves={0: [0.1, 0.2, 0.3]}, pod="next", state=None, at=BEGAN + 600),
+    Said(comparison="silent", backbone="old", curves={0: [0.9] * 4}),
+    Said(comparison="silent", backbone="new", curves={0: [0.1, 0.2]}, pod="next", state=None, at=BEGAN + 600),
+    Said(comparison="cancelled", state="failed"),
+    Said(comparison="cancelled", state="cancelled", at=BEGAN + 600),
+    Said(comparison="again", state="running"),
+    Said(comparison="again", state="running", seconds_left=None, at=BEGAN + 600),
 ]
 
 
@@ -83,8 +90,32 @@ def test_the_store_is_believed_first_and_then_the_worker_each_point_once(prometh
 
 def test_what_an_earlier_runner_said_of_an_arm_counts_no_more(prometheus: PrometheusApi) -> None:
     assert draw_lines(prometheus, "restarted") == {"live-qwen3": [0.1, 0.2]}
-    (row,) = read_table(prometheus, "restarted")
+    (row,) = read_table(prometheus, "restarted", at=BEGAN + 330)
     assert (row["State"], row["Accuracy"], row.get("Remaining")) == ("done", 0.2, None)
+
+
+def test_an_arm_of_another_backbone_has_nothing_from_the_worker_of_the_old_one(prometheus: PrometheusApi) -> None:
+    assert draw_lines(prometheus, "renamed") == {"live-qwen3": [0.1, 0.2, 0.3]}
+    (row,) = read_table(prometheus, "renamed")
+    assert (row["Backbone"], row["State"], row["Step"], row["Best"]) == ("new", "running", 1, 0.3)
+
+
+def test_a_worker_of_another_backbone_is_drawn_alone_while_the_flow_side_is_silent(prometheus: PrometheusApi) -> None:
+    assert draw_lines(prometheus, "silent") == {"live-qwen3": [0.1, 0.2]}
+    (row,) = read_table(prometheus, "silent")
+    assert (row["Backbone"], row["State"], row["Best"]) == ("old", "done", 0.9)
+
+
+@pytest.mark.parametrize(("at", "step"), [(BEGAN + 30, 1), (BEGAN + 150, 3)], ids=["the store", "a worker alone"])
+def test_the_training_step_is_the_stores_and_a_workers_where_the_store_has_none(
+    prometheus: PrometheusApi, at: int, step: int
+) -> None:
+    assert [value for _, value in ask(prometheus, "Training step", ["lead"], at=at)["A"]] == [step]
+
+
+def test_an_arm_that_was_cancelled_has_no_exit_code_of_its_failure_before(prometheus: PrometheusApi) -> None:
+    (row,) = read_table(prometheus, "cancelled")
+    assert (row["State"], row.get("Exit code")) == ("cancelled", None)
 
 
 def test_an_arm_whose_name_does_not_say_its_mode_is_told_apart_by_it(prometheus: PrometheusApi) -> None:
@@ -114,7 +145,7 @@ def test_the_standings_have_one_row_for_each_arm_of_all_comparisons_that_are_cho
 
 
 def test_a_row_of_the_standings_says_how_far_and_how_good(prometheus: PrometheusApi) -> None:
-    (row,) = read_table(prometheus, "seeds")
+    (row,) = read_table(prometheus, "seeds", at=SOON)
 
     assert (row["Step"], row["Accuracy"], row["Best"]) == (1.5, 0.875, 0.75)
     assert (row["Progress"], row["Queued"], row["Attempts"], row["Remaining"]) == (1, 1, 1, 30)
@@ -124,7 +155,7 @@ def test_a_row_of_the_standings_says_how_far_and_how_good(prometheus: Prometheus
 def test_only_arms_that_have_ended_have_an_exit_code_and_only_those_that_run_an_estimate(
     prometheus: PrometheusApi,
 ) -> None:
-    rows = {row["State"]: row for row in read_table(prometheus, "seven", "seeds", "waiting")}
+    rows = {row["State"]: row for row in read_table(prometheus, "seven", "seeds", "waiting", at=SOON)}
 
     assert {state: row["Exit code"] for state, row in rows.items()} == {
         "done": 0,
@@ -133,6 +164,17 @@ def test_only_arms_that_have_ended_have_an_exit_code_and_only_those_that_run_an_
         "queued": None,
     }
     assert {state for state, row in rows.items() if row["Remaining"] is not None} == {"running"}
+
+
+def test_an_estimate_is_shown_only_while_the_flow_side_makes_it(prometheus: PrometheusApi) -> None:
+    moments = [SOON, BEGAN + 660, LOOKED_AT]
+    rows = [read_table(prometheus, "again", at=at) for at in moments]
+
+    assert [(row["State"], row.get("Remaining")) for (row,) in rows] == [
+        ("running", 30),
+        ("running", None),
+        ("running", None),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -157,7 +199,7 @@ def test_without_any_arm_health_says_nothing_rather_than_that_all_is_well(promet
 
 
 def test_prometheus_understands_every_query(tmp_path: Path) -> None:
-    values = {"job": ALL, "comparison": ["a.b", "c"], "backbone": ALL, "mode": "live"}
+    values = {"job": ALL, "namespace": ALL, "comparison": ["a.b", "c"], "backbone": ALL, "mode": "live"}
     expressions = [
         query.expression for panel in load_dashboard()["panels"] for query in panel_queries(panel, values, DAY_SECONDS)
     ]
@@ -168,37 +210,3 @@ def test_prometheus_understands_every_query(tmp_path: Path) -> None:
     checked = run_promtool("check", "rules", path)
     assert checked.returncode == 0, checked.stdout + checked.stderr
     assert f"{len(expressions)} rules found" in checked.stdout
-
-
-def ask(
-    prometheus: PrometheusApi, title: str, comparisons: Sequence[str], **chosen: str
-) -> dict[str, list[tuple[Mapping[str, str], float]]]:
-    """Return what every query of a panel finds, by its reference."""
-    return {reference: read_rows(data) for reference, data in _ask_all(prometheus, title, comparisons, chosen).items()}
-
-
-def draw(prometheus: PrometheusApi, title: str, *comparisons: str, **chosen: str) -> list[Frame]:
-    """Return the frames that a panel draws of comparisons."""
-    panel = find_panel(load_dashboard(), title)
-    return to_frames(panel, _ask_all(prometheus, title, comparisons, chosen))
-
-
-def draw_lines(prometheus: PrometheusApi, comparison: str) -> dict[str, list[float | None]]:
-    """Return the lines of the panel of curves, by name."""
-    (frame,) = draw(prometheus, "$comparison", comparison)
-    return {line["name"]: line["values"] for line in frame["fields"][1:]}
-
-
-def read_table(prometheus: PrometheusApi, *comparisons: str) -> list[dict[str, Any]]:
-    """Return the rows of the standings, by heading."""
-    (frame,) = draw(prometheus, "Standings", *comparisons)
-    columns = [(column["name"], column["values"]) for column in frame["fields"]]
-    return [{name: values[row] for name, values in columns} for row in range(len(columns[0][1]))]
-
-
-def _ask_all(
-    prometheus: PrometheusApi, title: str, comparisons: Sequence[str], chosen: Mapping[str, str]
-) -> dict[str, dict[str, Any]]:
-    variables = {"job": ALL, "backbone": ALL, "mode": ALL, **chosen, "comparison": comparisons}
-    queries = panel_queries(find_panel(load_dashboard(), title), variables, DAY_SECONDS)
-    return {query.ref_id: prometheus.query(query.expression, at=LOOKED_AT) for query in queries}

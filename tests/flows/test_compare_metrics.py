@@ -89,7 +89,7 @@ def test_the_standings_stand_before_the_wait_for_the_last_scrape(
     lines = said.splitlines()
 
     chart = lines.index(f"Chart: {results}/small/comparison.png")
-    assert all("last scrape" in line for line in lines[chart + 1 :])
+    assert [line.partition("last scrape")[0] for line in lines[chart + 1 :]] == ["Waiting up to 60 s for the "]
 
 
 def test_nobody_is_waited_for_who_never_scraped(

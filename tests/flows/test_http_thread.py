@@ -1,9 +1,12 @@
 """An application on a port of its own, and clients that do not behave."""
 
+import asyncio
+import http.client
 import socket
 import sys
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 
 import psutil
 import pytest
@@ -19,7 +22,9 @@ BODY = b"x" * 32_000_000
 
 
 async def reply(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer every request, one path at length."""
+    """Answer every request: one path at length, one late."""
+    if scope["path"] == "/slow":
+        await asyncio.sleep(1.0)
     await PlainTextResponse(BODY if scope["path"] == "/large" else b"ok")(scope, receive, send)
 
 
@@ -32,7 +37,8 @@ def is_held(connection: socket.socket, server: HttpThread) -> bool:
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[HttpThread]:
     monkeypatch.setattr(http_thread, "UNREAD_SECONDS", 0.5)
-    server = HttpThread(reply, "127.0.0.1", 0, name="large")
+    monkeypatch.setattr(http_thread, "REQUEST_SECONDS", 0.5)
+    server = HttpThread(reply, "127.0.0.1", 0, name="large", max_connections=4)
     server.start()
     yield server
     server.stop()
@@ -55,6 +61,64 @@ def test_a_client_that_does_not_read_is_hung_up_on(server: HttpThread, wait_unti
 
     with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/") as answer:
         assert answer.read() == b"ok"
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"",
+        b"GET / HTTP/1.1\r\nHost: he",
+        b"GET / HTTP/1.1\r\nHost: here\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: here\r\n\r\nGET / HTTP/1.1\r\n",
+    ],
+    ids=["nothing", "half a request", "one request", "one and a half"],
+)
+def test_a_client_that_does_not_go_on_asking_is_hung_up_on(server: HttpThread, sent: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=3) as connection:  # uvicorn would wait for longer
+        connection.sendall(sent)
+        answer = b"".join(iter(lambda: connection.recv(4096), b""))
+
+    assert answer.count(b"HTTP/1.1 200 OK") == sent.count(b"\r\n\r\n")
+
+
+def test_an_answer_may_take_longer_than_a_request(server: HttpThread) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+        connection.sendall(b"GET /slow HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n")
+        answer = b"".join(iter(lambda: connection.recv(4096), b""))
+
+    assert answer.endswith(b"\r\n\r\nok")
+
+
+def test_no_more_clients_are_answered_at_once_than_may_be_and_silent_ones_go(
+    server: HttpThread, wait_until: Callable[..., None]
+) -> None:
+    def status() -> int:
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+        try:
+            connection.request("GET", "/")
+            return connection.getresponse().status
+        finally:
+            connection.close()
+
+    with ExitStack() as silent:
+        for number in range(4):
+            assert status() == 200, f"with {number} others"
+            silent.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+        assert status() == 503
+        wait_until(lambda: status() == 200, "a place")
+
+
+def test_without_a_bound_everybody_is_answered() -> None:
+    server = HttpThread(reply, "127.0.0.1", 0, name="open")
+    server.start()
+    try:
+        with ExitStack() as silent:
+            for _ in range(100):
+                silent.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+            with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/") as answer:
+                assert answer.read() == b"ok"
+    finally:
+        server.stop()
 
 
 def test_the_port_is_free_again_after_a_stop() -> None:

@@ -1,23 +1,25 @@
 """The flow side's metrics over real HTTP: forms, trouble, and the last scrape."""
 
 import gzip
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from io import StringIO
 from pathlib import Path
 
 import httpx
 import pytest
-from prometheus_client import Metric
+from prometheus_client import Metric, generate_latest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 
+from flows import http_thread
 from flows.metrics.arms import StoreSnapshot
-from flows.metrics.exporter import HOST_ENV, PORT_ENV, MetricsServerError, StoreExporter, start_metrics
-from flows.metrics.site import STORE_METRICS, SnapshotCollector
+from flows.metrics.exporter import HOST_ENV, MAX_CONNECTIONS, PORT_ENV, MetricsServerError, StoreExporter, start_metrics
+from flows.metrics.store_text import STORE_METRICS, StoreText
 from promtool import run_promtool
 from s3_server import S3Server
 from stored_arms import StoredArms
@@ -51,7 +53,7 @@ def arms(tmp_path: Path, make_plan: Callable[..., Plan]) -> StoredArms:
     arms.put_finished({"Frozen A": [RISING]}, at=now)
     live = arms.plan.arms[1]
     arms.put_progress(live, 2, at=STARTED_AT + 3, started_at=STARTED_AT)
-    arms.put_status(live, ArmState.RUNNING, at=now, queued_at=now - 30, started_at=now - 10)
+    arms.put_status(live, ArmState.RUNNING, at=now, queued_at=STARTED_AT - 20, started_at=STARTED_AT - 2)
     arms.put_attempts(live, 0, 1)
     arms.put_curve(live, 0, RISING[:3])
     return arms
@@ -77,7 +79,7 @@ def samples(exporter: StoreExporter) -> dict[str, list[float]]:
 
 def shown(snapshot: StoreSnapshot) -> dict[str, list[float]]:
     """Return the values of every metric by name, as they would be scraped."""
-    return by_name(SnapshotCollector(snapshot).collect())
+    return by_name(text_string_to_metric_families(StoreText(generate_latest).render(snapshot).decode()))
 
 
 def by_name(families: Iterable[Metric]) -> dict[str, list[float]]:
@@ -212,6 +214,34 @@ def test_the_wait_for_the_last_scrape_has_an_end(exporter: StoreExporter) -> Non
     exporter.linger(out, seconds=0.2)
 
     assert said(out).endswith("Nobody came: Prometheus may lack the last steps. The results store has them all.\n")
+
+
+def test_ctrl_c_while_the_last_state_is_read_ends_the_wait_and_not_the_command(
+    exporter: StoreExporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look, out = exporter.look, console()
+
+    def look_until_interrupted() -> bool:
+        if threading.current_thread() is threading.main_thread():
+            raise KeyboardInterrupt
+        return look()
+
+    monkeypatch.setattr(exporter, "look", look_until_interrupted)
+    exporter.linger(out)
+
+    assert said(out) == "Not waiting any more.\n"
+
+
+def test_scrapers_that_say_nothing_do_not_keep_others_out_for_good(
+    arms: StoredArms, monkeypatch: pytest.MonkeyPatch, wait_until: Wait
+) -> None:
+    monkeypatch.setattr(http_thread, "REQUEST_SECONDS", 1.0)
+    with exporting(arms.store) as exporter, ExitStack() as silent:
+        port = int(exporter.address.removesuffix("/metrics").rpartition(":")[2])
+        for _ in range(MAX_CONNECTIONS):
+            silent.enter_context(socket.create_connection(("127.0.0.1", port)))
+        assert scrape(exporter).status_code == 503
+        wait_until(lambda: scrape(exporter).status_code == 200, "an answer")
 
 
 def test_a_port_that_is_taken_is_said_with_what_to_do(arms: StoredArms, exporter: StoreExporter) -> None:

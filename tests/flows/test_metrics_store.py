@@ -1,71 +1,18 @@
-"""What the flow side's metrics say of a results store, as it changes from look to look."""
+"""What the flow side's metrics say of the arms in a results store."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 import pytest
-from prometheus_client import CollectorRegistry
 
-from flows.metrics import store_reader
-from flows.metrics.site import SnapshotCollector
-from flows.metrics.store_reader import LOOK_SECONDS, SLOW_LOOK_SECONDS, StoreReader
-from s3_server import S3Server
+from flows.metrics.comparison_reader import SLOW_LOOK_SECONDS
+from store_looking import ARM, DAY, NOW, RISING, RUN, Looking
 from stored_arms import StoredArms
 from worker.contract.arms import Arm
-from worker.contract.errors import StoreError
 from worker.contract.plan import Plan
 from worker.contract.results import ArmState, Failure
 from worker.contract.store import ResultsStore, arm_folder, run_folder
-
-NOW = 1_800_000_000.0
-DAY = 24 * 3600.0
-RISING = [0.25, 0.5, 0.5, 0.75, 0.75]
-
-
-class CountingStore(ResultsStore):
-    """Counts what is read."""
-
-    read_paths: list[str]
-
-    def read(self, path: PurePosixPath) -> bytes | None:
-        self.read_paths.append(str(path))
-        return super().read(path)
-
-
-class Looking:
-    """A reader with a clock of its own, and what it shows."""
-
-    def __init__(self, store: ResultsStore) -> None:
-        self.reader = StoreReader(store)
-        self.now = NOW
-        self.registry = CollectorRegistry()
-
-    def look(self, after: float = LOOK_SECONDS) -> None:
-        """Let time go by, and look."""
-        self.now += after
-        self.registry = CollectorRegistry()
-        self.registry.register(SnapshotCollector(self.reader.look(self.now)))
-
-    def value(self, name: str, labels: Mapping[str, str] | None = None, **more: str) -> float | None:
-        return self.registry.get_sample_value(f"freeze_bench_{name}", {**(labels or {}), **more})
-
-    def series(self, name: str) -> list[dict[str, str]]:
-        """Return the labels of every series of a metric."""
-        return [
-            sample.labels
-            for family in self.registry.collect()
-            for sample in family.samples
-            if sample.name == f"freeze_bench_{name}"
-        ]
-
-    def state(self, labels: Mapping[str, str]) -> str:
-        """Return the one state that an arm is said to be in."""
-        of_arm = {name: value for name, value in labels.items() if name != "seed"}
-        states = [each["state"] for each in self.series("arm_state") if of_arm.items() <= each.items()]
-        (found,) = [state for state in states if self.value("arm_state", of_arm, state=state)]
-        assert len(states) == len(ArmState)
-        return found
 
 
 @pytest.fixture
@@ -88,16 +35,6 @@ def looking(store: ResultsStore) -> Looking:
 @pytest.fixture
 def frozen(arms: StoredArms) -> Arm:
     return arms.plan.arms[0]
-
-
-ARM = {
-    "comparison": "first-try",
-    "arm": "frozen-a",
-    "backbone": "acme/base",
-    "mode": "frozen",
-    "source": "store",
-}
-RUN = {**ARM, "seed": "0"}
 
 
 def test_a_finished_arm_is_shown_with_every_point_and_how_it_ended(arms: StoredArms, looking: Looking) -> None:
@@ -164,12 +101,28 @@ def test_what_an_earlier_flow_run_left_is_no_progress_of_this_one(
 ) -> None:
     arms.put_finished({"Frozen A": [RISING, RISING]}, at=NOW - 600)
     arms.put_status(frozen, ArmState.RUNNING, at=NOW, queued_at=NOW - 1, started_at=NOW)
-    looking.look()
-    before = looking.value("arm_progress_ratio", ARM)
-    arms.put_progress(frozen, 2, at=NOW + 6, started_at=NOW + 1)
+    seen = []
+    for num_updates, at in ((0, NOW - 600), (2, NOW + 6), (4, NOW + 8)):
+        if num_updates:
+            arms.put_progress(frozen, num_updates, at=at, started_at=NOW + 1)
+        looking.look()
+        seen.append((looking.value("arm_progress_ratio", ARM), looking.value("arm_remaining_seconds", ARM)))
+
+    assert seen == [(0, None), (0.25, None), (0.5, 4)]
+
+
+def test_the_time_left_of_an_arm_that_is_run_again_is_not_its_last_workers(
+    arms: StoredArms, looking: Looking, frozen: Arm
+) -> None:
+    arms.put_status(frozen, ArmState.RUNNING, at=NOW, queued_at=NOW, started_at=NOW)
+    for num_updates in (2, 6):
+        arms.put_progress(frozen, num_updates, at=NOW + num_updates, started_at=NOW + 1)
+        looking.look()
+    first = looking.value("arm_remaining_seconds", ARM)
+    arms.put_status(frozen, ArmState.RUNNING, at=NOW + 10, queued_at=NOW + 9, started_at=NOW + 10)
     looking.look()
 
-    assert (before, looking.value("arm_progress_ratio", ARM)) == (0, 0.25)
+    assert (first, looking.value("arm_remaining_seconds", ARM)) == (2, None)
 
 
 @pytest.mark.parametrize(
@@ -223,24 +176,6 @@ def test_the_curve_of_another_experiment_under_the_name_goes_when_its_worker_sta
     assert looking.value("run_complete", RUN) == 0
 
 
-def test_only_arms_with_news_of_the_last_day_are_shown(
-    arms: StoredArms, looking: Looking, make_plan: Callable[..., Plan], store: ResultsStore
-) -> None:
-    arms.put_finished({"Frozen A": [RISING, RISING]}, at=NOW - DAY - 60)
-    arms.put_finished({"Live B": [RISING, RISING]}, at=NOW - DAY + 60)
-    old = StoredArms(store, make_plan("Frozen A").model_copy(update={"name": "Old"}))
-    old.put_plan()
-    old.put_finished({"Frozen A": [RISING]}, at=NOW - 2 * DAY)
-    looking.look()
-    assert {each["arm"] for each in looking.series("arm_attempts")} == {"live-b"}
-    looking.look(after=120)
-    assert looking.series("arm_attempts") == []
-
-    old.put_status(old.plan.arms[0], ArmState.RUNNING, at=looking.now, queued_at=looking.now, started_at=looking.now)
-    looking.look(after=SLOW_LOOK_SECONDS)
-    assert [each["comparison"] for each in looking.series("arm_attempts")] == ["old"]
-
-
 def test_a_worker_that_trains_for_longer_than_a_day_stays(arms: StoredArms, looking: Looking, frozen: Arm) -> None:
     since = NOW - 2 * DAY
     arms.put_status(frozen, ArmState.RUNNING, at=since, queued_at=since, started_at=since)
@@ -249,20 +184,6 @@ def test_a_worker_that_trains_for_longer_than_a_day_stays(arms: StoredArms, look
     looking.look()
 
     assert looking.value("training_step", RUN) == 2
-
-
-def test_of_too_many_arms_the_newest_are_shown_and_the_others_counted(
-    looking: Looking, store: ResultsStore, make_plan: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(store_reader, "MAX_ARMS", 2)
-    arms = StoredArms(store, make_plan("Frozen A", "Frozen B", "Frozen C"))
-    arms.put_plan()
-    for arm, age in zip(arms.plan.arms, (10, 30, 20), strict=True):
-        arms.put_status(arm, ArmState.WAITING, at=NOW - age)
-    looking.look()
-
-    assert [each["arm"] for each in looking.series("arm_attempts")] == ["frozen-a", "frozen-c"]
-    assert looking.value("arms_left_out") == 1
 
 
 def test_a_torn_or_foreign_record_is_counted_and_said_once_and_hides_no_other(
@@ -310,68 +231,3 @@ def test_a_curve_with_other_steps_than_planned_is_foreign(
 
     assert looking.value("store_unreadable_records") == 1
     assert looking.value("training_step", RUN) is None
-
-
-def test_a_comparison_that_is_removed_is_forgotten(arms: StoredArms, looking: Looking, store: ResultsStore) -> None:
-    arms.put_finished({"Frozen A": [RISING, RISING]}, at=NOW)
-    store.write(run_folder("first-try", "frozen-a", 0) / "config.json", b"{")
-    looking.look()
-    assert looking.value("store_unreadable_records") == 1
-    for path in store.walk(PurePosixPath("first-try")):
-        store.delete(path)
-    local = store.local_path(PurePosixPath("first-try"))
-    assert local is not None
-    for folder in sorted((path for path in local.rglob("*")), reverse=True):
-        folder.rmdir()
-    local.rmdir()
-    looking.look()
-
-    assert looking.series("arm_attempts") == []
-    assert looking.value("store_unreadable_records") == 0
-
-
-def test_what_cannot_have_changed_is_not_asked_for(
-    arms: StoredArms, store: ResultsStore, make_plan: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    arms.put_finished({"Frozen A": [RISING, RISING]}, at=NOW - 600)
-    arms.put_status(arms.plan.arms[1], ArmState.QUEUED, at=NOW, queued_at=NOW)
-    old = StoredArms(store, make_plan("Frozen A", "Frozen B").model_copy(update={"name": "Old"}))
-    old.put_plan()
-    old.put_finished({"Frozen A": [RISING], "Frozen B": [RISING]}, at=NOW - 2 * DAY)
-    monkeypatch.setattr(store_reader, "ResultsStore", CountingStore)
-    CountingStore.read_paths = []
-    looking = Looking(store)
-
-    def asked(after: float) -> set[str]:
-        CountingStore.read_paths = []
-        looking.look(after)
-        return set(CountingStore.read_paths)
-
-    first = asked(0)
-    assert "first-try/runs/frozen-a/seed-1/curve.jsonl" in first
-    assert not {path for path in first if path.startswith("old/") and "seed-" in path}
-    assert asked(LOOK_SECONDS) == {"first-try/runs/live-b/status.json"}
-    slow = [asked(SLOW_LOOK_SECONDS) for _ in range(2)]
-    ours = {f"first-try/runs/{arm}/status.json" for arm in ("frozen-a", "live-b")}
-    assert [paths - ours for paths in slow] == [
-        {"first-try/plan.json", f"old/runs/frozen-{arm}/status.json"} for arm in ("b", "a")
-    ]
-
-
-def test_a_store_that_is_away_is_an_error_and_the_next_look_makes_up_for_it(
-    s3_server: S3Server, s3_url: str, make_plan: Callable[..., Plan]
-) -> None:
-    arms = StoredArms(ResultsStore(s3_url), make_plan("Frozen A"))
-    arms.put_plan()
-    arms.put_finished({"Frozen A": [RISING]}, at=NOW)
-    looking = Looking(arms.store)
-    s3_server.cut()
-    try:
-        with pytest.raises(StoreError):
-            looking.look()
-    finally:
-        s3_server.mend()
-    looking.look()
-
-    assert looking.value("eval_accuracy_by_step_ratio", RUN, step="4") == 0.75
-    assert looking.value("store_last_read_timestamp_seconds") == looking.now

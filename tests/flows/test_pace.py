@@ -31,6 +31,15 @@ def test_another_worker_is_measured_from_its_own_beginning() -> None:
     assert pace.updates_per_second == pytest.approx(1)
 
 
+def test_the_speed_of_a_worker_is_no_other_workers() -> None:
+    pace = Pace()
+    pace.see(progress(10, at=100.0))
+    pace.see(progress(100, at=101.0))
+    pace.see(progress(20, at=200.0, started_at=190.0))
+
+    assert (pace.updates_per_second, pace.seconds_left) == (None, None)
+
+
 def test_a_worker_that_stands_still_has_no_time_left_to_tell() -> None:
     pace = Pace()
     pace.see(progress(10, at=100.0))

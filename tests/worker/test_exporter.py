@@ -53,7 +53,7 @@ def registry(monitor: Monitor) -> CollectorRegistry:
 
 
 def test_every_metric_of_the_contract_is_exposed_and_no_other(monitor: Monitor) -> None:
-    monitor.show(7, 2, POINTS, num_updates=1)
+    monitor.show(7, POINTS, num_updates=1)
     port = serve_metrics(monitor, "127.0.0.1", 0)
     with urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
         families = list(text_string_to_metric_families(answer.read().decode()))
@@ -69,7 +69,7 @@ def test_every_metric_of_the_contract_is_exposed_and_no_other(monitor: Monitor) 
 def test_every_scored_point_is_exposed_under_its_step(
     monitor: Monitor, registry: CollectorRegistry, labels: dict[str, str]
 ) -> None:
-    monitor.show(7, 2, POINTS, num_updates=1)
+    monitor.show(7, POINTS, num_updates=1)
     exposed = {
         step: registry.get_sample_value("freeze_bench_eval_accuracy_by_step_ratio", {**labels, "step": str(step)})
         for step in range(4)
@@ -83,7 +83,7 @@ def test_every_scored_point_is_exposed_under_its_step(
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("freeze_bench_training_step", 5),
+        ("freeze_bench_training_step", 2),
         ("freeze_bench_optimizer_steps_total", 3 + 4),
         ("freeze_bench_eval_points_planned", 7),
         ("freeze_bench_eval_points_dropped_total", 0),
@@ -93,8 +93,8 @@ def test_every_scored_point_is_exposed_under_its_step(
 def test_a_run_says_how_far_it_is(
     monitor: Monitor, registry: CollectorRegistry, labels: dict[str, str], name: str, expected: float
 ) -> None:
-    monitor.show(7, 2, POINTS, num_updates=3)
-    monitor.show(7, 5, POINTS, num_updates=4)
+    monitor.show(7, POINTS, num_updates=3)
+    monitor.show(7, POINTS, num_updates=4)
 
     assert registry.get_sample_value(name, labels) == expected
 
@@ -108,7 +108,7 @@ def test_the_exposed_steps_are_fixed_by_the_plan_and_what_is_left_out_is_counted
     exposed: set[str] = set()
     for last_step in (3, 500, 998, 999):
         points = [EvalPoint(step=step, validation_accuracy=0.5) for step in range(last_step + 1)]
-        monitor.show(7, last_step, points, num_updates=1)
+        monitor.show(7, points, num_updates=1)
         exposed |= {
             sample.labels["step"]
             for family in registry.collect()
@@ -199,7 +199,7 @@ def test_a_scrape_shows_the_curve_as_it_is_then(
     monitor: Monitor, registry: CollectorRegistry, labels: dict[str, str]
 ) -> None:
     def exposed(points: Sequence[EvalPoint]) -> float | None:
-        monitor.show(7, 0, points, num_updates=0)
+        monitor.show(7, points, num_updates=0)
         return registry.get_sample_value("freeze_bench_eval_accuracy_by_step_ratio", {**labels, "step": "0"})
 
     assert [exposed([EvalPoint(step=0, validation_accuracy=value)]) for value in (0.5, 0.25)] == [0.5, 0.25]
@@ -207,7 +207,7 @@ def test_a_scrape_shows_the_curve_as_it_is_then(
 
 @pytest.mark.system
 def test_the_linter_of_prometheus_has_nothing_against_the_metrics(monitor: Monitor) -> None:
-    monitor.show(7, 2, POINTS, num_updates=1)
+    monitor.show(7, POINTS, num_updates=1)
     port = serve_metrics(monitor, "127.0.0.1", 0)
     with urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
         text = answer.read().decode()

@@ -42,7 +42,7 @@ TRAINING_STEP = MetricSpec(
     unit="steps",
     labels=RUN_LABELS,
     sources=_BOTH,
-    help="Step that the run has reached.",
+    help="Last step of the curve that is shown: that of the candidate that leads.",
 )
 EVAL_ACCURACY = MetricSpec(
     name="freeze_bench_eval_accuracy_ratio",
@@ -178,7 +178,7 @@ STORE_LAST_READ_TIMESTAMP = MetricSpec(
     unit="Unix time",
     labels=(),
     sources=_STORE,
-    help="When all of the results store was last read.",
+    help="When the results store last answered a look at it.",
 )
 STORE_READ_FAILURES = MetricSpec(
     name="freeze_bench_store_read_failures_total",
@@ -200,7 +200,7 @@ ARMS_LEFT_OUT = MetricSpec(
     unit="arms",
     labels=(),
     sources=_STORE,
-    help="Arms of the last day that are not exposed because there are too many newer ones.",
+    help="Arms of the last day that are not exposed because newer ones have all the samples that may be shown.",
 )
 
 METRICS = tuple(value for value in tuple(globals().values()) if isinstance(value, MetricSpec))

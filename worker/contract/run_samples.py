@@ -36,6 +36,7 @@ class RunSnapshot:
     revision: str | None
     """Pinned revision of the backbone."""
     step: int | None
+    """Last step of the curve, or of the result where the curve is gone."""
     accuracy: float | None
     curve: ThinnedCurve
     num_planned: int

@@ -243,7 +243,7 @@ def test_two_comparisons_at_once_keep_to_themselves(
     with reached(OTHER, release.kubectl) as other:
         second = other.submit(write_plan(folder, "two", *arms, seed=1))
         # It has everything to prepare, which the first release has done.
-        other.wait_for_step("two", PREEMPTED, 1, seconds=400)
+        other.wait_for_step("two", PREEMPTED, 1, seed=1, seconds=400)
         first = release.submit(write_plan(folder, "one", *arms))
         assert_completed(release, first)
         assert_completed(other, second)

@@ -34,6 +34,7 @@ class Bench:
         self.kubectl = namespace
         self.threads = ThreadPoolExecutor(16)
         self.states: dict[str, list[WorkerState]] = {}
+        self.executors: list[KubernetesExecutor] = []
         namespace.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "templates"}})
 
     def executor(self, script: str, *, flow_run: str = FIRST, **settings: object) -> KubernetesExecutor:
@@ -44,7 +45,9 @@ class Bench:
         cluster = Cluster(client.ApiClient(loaded), self.kubectl.namespace)
         execution = Execution(results="/results", cache="/cache")
         release = Release(self._settings(settings), WorkerTemplates(prepare=pod(script), run=pod(script)))
-        return KubernetesExecutor(cluster, release, execution, comparison=COMPARISON, flow_run=flow_run)
+        executor = KubernetesExecutor(cluster, release, execution, comparison=COMPARISON, flow_run=flow_run)
+        self.executors.append(executor)
+        return executor
 
     def ask(self, executor: KubernetesExecutor, name: str, *, source: str = LANGUAGE_NAMES) -> "Future[WorkerOutcome]":
         """Have a worker run, and note where it is."""
@@ -102,6 +105,8 @@ def pod(script: str) -> Document:
 def bench(namespace: Kubectl) -> Iterator[Bench]:
     bench = Bench(namespace)
     yield bench
+    for executor in bench.executors:
+        executor.close(CloseReason.DONE)  # otherwise it would look for Jobs as long as this process lives
     namespace.run("delete", "jobs", "--all", "--cascade=foreground")
     bench.threads.shutdown()
 

@@ -113,12 +113,14 @@ class Enclosure:
 
     def is_alive(self, name: str) -> bool:
         """Whether a launched process is there, or still holds what it has opened, such as its port."""
-        pid = (self.folder / "pids" / name).read_text("utf-8")
+        process = Path(f"/proc/{self.pid}/root/proc", (self.folder / "pids" / name).read_text("utf-8").strip())
         try:
-            stat = Path(f"/proc/{self.pid}/root/proc/{pid}/stat").read_text("utf-8")
+            stat = (process / "stat").read_text("utf-8")
+            num_threads = len(list((process / "task").iterdir()))
         except OSError:
             return False
-        return stat.rpartition(")")[2].split()[0] not in {"X", "Z"}  # dead, or waiting to be buried
+        is_dead = stat.rpartition(")")[2].split()[0] in {"X", "Z"}  # or waiting to be buried
+        return not is_dead or num_threads > 1  # its other threads may take longer to die, and hold the port until then
 
     def kill(self, name: str) -> None:
         """End a launched process outright."""

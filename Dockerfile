@@ -102,7 +102,8 @@ LABEL org.opencontainers.image.title="freeze-bench worker" \
 FROM ${FLOWS_PACKAGES} AS flows
 COPY --from=source /flows /app
 # Prefect's server copies its pages to a folder of its own before it serves them.
-ENV PREFECT_SERVER_UI_STATIC_DIRECTORY=/tmp/prefect-ui
+ENV PREFECT_SERVER_UI_STATIC_DIRECTORY=/tmp/prefect-ui \
+    PREFECT_SERVER_ANALYTICS_ENABLED=false
 WORKDIR /
 EXPOSE 4200 4280
 STOPSIGNAL SIGTERM

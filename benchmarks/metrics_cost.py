@@ -15,12 +15,15 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
+from urllib.parse import urlsplit
 
 import httpx
 import psutil
 
 from flows.metrics.exporter import StoreExporter
 from flows.metrics.store_reader import StoreReader
+from prometheus_api import PrometheusApi
+from recorded_prometheus import serve_prometheus
 from scripts.metrics_reference import PAGE, replace_part
 from stored_arms import StoredArms
 from worker.contract.arms import Arm, BackboneSpec, Mode
@@ -32,6 +35,8 @@ NUM_POINTS = 111
 NUM_ARMS = (7, 100, 500)
 """The last is more than can be shown."""
 NUM_ARMS_IN_MEMORY = 1000
+NUM_ARMS_IN_PROMETHEUS = 300
+SCRAPES_SECONDS = 40
 REPEATS = 7
 
 
@@ -135,7 +140,45 @@ def follow(folder: str) -> int:
     return int(process.memory_info().rss - before)
 
 
-def build_table(costs: list[Cost], memory: int) -> str:
+def memory_per_series(num_arms: int) -> float:
+    """Return by how many bytes a Prometheus grows per series, compared with one that scrapes nothing."""
+    with tempfile.TemporaryDirectory() as folder:
+        exporter = StoreExporter(fill(folder, num_arms).store, 0)
+        exporter.look()
+        exporter.start()
+        try:
+            empty, _ = _prometheus_memory(None)
+            full, num_series = _prometheus_memory(exporter.address)
+        finally:
+            exporter.stop()
+    return (full - empty) / num_series
+
+
+def _prometheus_memory(address: str | None) -> tuple[int, int]:
+    """Return the resident bytes of a Prometheus after some scrapes of an address, and its number of series."""
+    url = urlsplit(address or "http://127.0.0.1:1")
+    job = {"job_name": "freeze-bench", "metrics_path": url.path, "static_configs": [{"targets": [url.netloc]}]}
+    config = {"global": {"scrape_interval": "2s"}, "scrape_configs": [job] if address else []}
+    with tempfile.TemporaryDirectory() as folder, serve_prometheus(config, Path(folder)) as api:
+        until = time.monotonic() + SCRAPES_SECONDS
+        most = 0
+        while time.monotonic() < until:
+            own = _read_own(api)
+            most = max(most, int(own["process_resident_memory_bytes"]))
+            time.sleep(1)
+        num_series = int(own["prometheus_tsdb_head_series"])
+        assert num_series or not address, "nothing was scraped"
+    return most, num_series
+
+
+def _read_own(api: PrometheusApi) -> dict[str, float]:
+    """Return what a Prometheus says of itself, by the names of those of its metrics that have no labels."""
+    text = httpx.get(f"{api.address}/metrics", trust_env=False).text
+    lines = [line.split() for line in text.splitlines() if line[0] != "#" and "{" not in line]
+    return {name: float(value) for name, value in lines}
+
+
+def build_table(costs: list[Cost], memory: int, per_series: float) -> str:
     """Return the part of the page."""
     rows = [
         "One seed and 111 points per arm, measured by `benchmarks/metrics_cost.py`.",
@@ -157,7 +200,8 @@ def build_table(costs: list[Cost], memory: int) -> str:
     ):
         rows.append(f"| {name} | {' | '.join(cells)} |")
     growth = f"Following {NUM_ARMS_IN_MEMORY:,} arms takes {memory / 2**20:.0f} MiB of the runner's memory."
-    return "\n".join([*rows, "", growth])
+    prometheus = f"A Prometheus takes {per_series / 1000:.1f} kB of memory for each series that it scrapes every 2 s."
+    return "\n".join([*rows, "", growth, prometheus])
 
 
 def main() -> None:
@@ -170,10 +214,15 @@ def main() -> None:
         print(follow(options.follow))
         return
     costs, memory = [measure(num_arms) for num_arms in NUM_ARMS], memory_of_reader(NUM_ARMS_IN_MEMORY)
-    table = build_table(costs, memory)
+    per_series = memory_per_series(NUM_ARMS_IN_PROMETHEUS)
+    table = build_table(costs, memory, per_series)
     PAGE.write_text(replace_part(PAGE.read_text("utf-8"), "costs", table), "utf-8")
     if options.json:
-        figures = {"arms": [asdict(cost) for cost in costs], "memory_bytes_at_1000_arms": memory}
+        figures = {
+            "arms": [asdict(cost) for cost in costs],
+            "memory_bytes_at_1000_arms": memory,
+            "prometheus_bytes_per_series": per_series,
+        }
         options.json.write_text(json.dumps(figures, indent=2) + "\n", "utf-8")
     print(table)
 

@@ -1,11 +1,12 @@
-"""A real Prometheus over samples that it never scraped: they are written as a block of its database."""
+"""A real Prometheus of this machine, also over samples that it never scraped: they are written as a block before."""
 
+import json
 import subprocess
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import httpx
 
@@ -40,9 +41,21 @@ def write_text(samples: Iterable[Recorded]) -> str:
 def run_prometheus(samples: Iterable[Recorded], folder: Path) -> Iterator[PrometheusApi]:
     """Run a Prometheus that has these samples and scrapes nothing, in an empty folder."""
     (folder / "samples.txt").write_text(write_text(samples), "utf-8")
-    (folder / "prometheus.yml").write_text("{}\n", "utf-8")
     written = run_promtool("tsdb", "create-blocks-from", "openmetrics", folder / "samples.txt", folder / "data")
     assert written.returncode == 0, written.stdout + written.stderr
+    with serve_prometheus({}, folder) as api:
+        yield api
+
+
+@contextmanager
+def serve_prometheus(config: Mapping[str, Any], folder: Path) -> Iterator[PrometheusApi]:
+    """Run a Prometheus whose database is ``data`` in a folder.
+
+    Args:
+        config: The whole of its configuration.
+        folder: Its database may be there already.
+    """
+    (folder / "prometheus.yml").write_text(json.dumps(config), "utf-8")  # JSON is YAML
     port = free_port()
     command = [
         find_prometheus_program("prometheus"),

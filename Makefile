@@ -35,7 +35,7 @@ ARGS ?=
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: help setup demo test test-system test-full cluster image push check format lock audit clean
+.PHONY: help setup demo test test-system test-full bench bench-full bench-gpu cluster image push check format lock audit clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -58,6 +58,16 @@ test-full: $(VENV)/.installed ## Run the tests that take minutes: kills at any m
 	$(PREPARE_SYSTEM)
 	@$(VENV)/bin/python -m pytest -m 'full and not system' $(IN_PARALLEL) $(ARGS) || test $$? -eq $(NO_TEST)
 	@$(VENV)/bin/python -m pytest -m 'full and system' $(ARGS) || test $$? -eq $(NO_TEST)
+
+# Whoever runs a benchmark leaves the machine alone meanwhile. Ctrl-C loses one measurement at most.
+bench: $(VENV)/.installed ## Measure every claim about speed and memory on small works; writes docs/benchmarks.md
+	@PYTHONPATH=tests $(VENV)/bin/python -m benchmarks $(ARGS)
+
+bench-full: $(VENV)/.installed ## Measure the claims on a whole 135M decoder; takes hours
+	@PYTHONPATH=tests $(VENV)/bin/python -m benchmarks --work b $(ARGS)
+
+bench-gpu: $(VENV)/.installed ## Measure the claims on one GPU
+	@PYTHONPATH=tests $(VENV)/bin/python -m benchmarks --device cuda --work b $(ARGS)
 
 cluster: $(VENV)/.installed ## Run a Kubernetes of one node on this machine until Ctrl-C; needs root and Go
 	@PYTHONPATH=tests $(VENV)/bin/python -m cluster run

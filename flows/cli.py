@@ -7,7 +7,18 @@ import typer
 
 from flows.cli_deployment import fetch, serve, submit
 from flows.console import explained
-from flows.options import Cache, Device, Fresh, MetricsPort, Overrides, PlanPath, Results, Workers, make_settings
+from flows.options import (
+    Cache,
+    Device,
+    Fresh,
+    MetricsPort,
+    NoMemoryCheck,
+    Overrides,
+    PlanPath,
+    Results,
+    Workers,
+    make_settings,
+)
 
 app = typer.Typer(
     name="freeze-bench",
@@ -34,6 +45,7 @@ def compare(  # noqa: PLR0913 - one parameter per option
     workers: Workers = None,
     *,
     fresh: Fresh = False,
+    no_memory_check: NoMemoryCheck = False,
     metrics_port: MetricsPort = None,
 ) -> None:
     """Train every arm of a plan on this machine and draw the comparison.
@@ -45,24 +57,39 @@ def compare(  # noqa: PLR0913 - one parameter per option
     from flows.plan_file import load_plan  # noqa: PLC0415
 
     with explained() as console:
-        settings = make_settings(results, cache, device=device, num_workers=workers)
+        check_memory = False if no_memory_check else None
+        settings = make_settings(results, cache, device=device, num_workers=workers, check_memory=check_memory)
         plan = load_plan(plan_path, overrides or ())
         compare_on_this_machine(plan, settings, console, fresh=fresh, metrics_port=metrics_port)
 
 
-@app.command(epilog="Example: freeze-bench plan my-plan.toml --set seeds=[0,1,2]")
+@app.command(
+    epilog="Examples: freeze-bench plan my-plan.toml --set seeds=[0,1,2]  |  freeze-bench plan my-plan.toml --tflops 60"
+)
 def plan(
     plan_path: PlanPath,
     overrides: Overrides = None,
     results: Results = None,
     cache: Cache = None,
+    device: Device = None,
+    tflops: Annotated[
+        float | None,
+        typer.Option(
+            min=0.001,
+            help="Rate by which times are told, in 10^12 operations per second. [default: measured on this machine]",
+        ),
+    ] = None,
 ) -> None:
-    """Show what a plan would run: arms, settings, what is done already. Trains and fetches nothing."""
-    from flows.outlook import show_outlook  # noqa: PLC0415
+    """Show what a plan would run, what is done already, and what each arm needs: memory, time, a GPU.
+
+    Trains nothing, and fetches nothing but the config.json of backbones that are on the hub.
+    """
+    from flows.outlook_table import show_outlook  # noqa: PLC0415
     from flows.plan_file import load_plan  # noqa: PLC0415
 
     with explained() as console:
-        show_outlook(load_plan(plan_path, overrides or ()), make_settings(results, cache), console)
+        settings = make_settings(results, cache, device=device)
+        show_outlook(load_plan(plan_path, overrides or ()), settings, console, tflops=tflops)
 
 
 @app.command(epilog="Examples: freeze-bench report out  |  freeze-bench report out/demo")

@@ -34,6 +34,7 @@ _DNS_SUBDOMAIN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])
 
 ObjectName = Annotated[str, Field(pattern=_DNS_SUBDOMAIN, max_length=253)]
 Folder = Annotated[str, Field(pattern=r"^/")]
+Quantity = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?([KMGT]i|[kMGT])?$")]
 
 
 class KubernetesSettings(Record):
@@ -72,6 +73,9 @@ class KubernetesSettings(Record):
         default="nvidia.com/gpu", pattern=r"^[a-z0-9.-]+/[\w.-]+$", description="Resource that counts GPUs on nodes."
     )
     gpus_per_arm: int = Field(default=1, ge=0, description="GPUs of one arm's worker; 0 trains on the CPU.")
+    gpu_memory: Quantity | None = Field(
+        default=None, description="Memory of one GPU; None takes what labels of the nodes say, if they do."
+    )
     has_hub_token: bool = Field(description="Whether prepare pods get a token for the hub.")
     check_nodes: bool = Field(description="Whether nodes may be listed, to refuse what none of them can run.")
 

@@ -31,6 +31,7 @@ from flows.plot import render_comparison
 from flows.preparation import (
     PLAN_FILE,
     Asker,
+    ReadyBackbone,
     check_data,
     check_plan,
     prepare_backbone,
@@ -45,8 +46,9 @@ from flows.runner import end_with_runner
 from flows.settings import RunnerSettings
 from flows.status import StatusBoard
 from worker.contract.arms import Arm, BackboneSpec
-from worker.contract.config import PreparedBackbone, PreparedData
+from worker.contract.config import PreparedData
 from worker.contract.errors import ArmsFailedError, ExitCode
+from worker.contract.estimate import BackboneEstimates, check_memory
 from worker.contract.locks import only_run_of
 from worker.contract.plan import Plan
 from worker.contract.proof import is_done
@@ -82,7 +84,7 @@ def prepare_data_task(context: FlowContext) -> PreparedData:
     retries=1,
     retry_condition_fn=_may_help,
 )
-def prepare_backbone_task(context: FlowContext, spec: BackboneSpec, data: PreparedData) -> PreparedBackbone:
+def prepare_backbone_task(context: FlowContext, spec: BackboneSpec, data: PreparedData) -> ReadyBackbone:
     """Fetch or make one backbone, for every arm that uses it."""
     arms = context.arms_with(spec)
     with context.board.showing_failures(arms):
@@ -109,10 +111,10 @@ def _asker(context: FlowContext, arms: list[str]) -> Asker:
     retries=1,
     retry_condition_fn=_may_help,
 )
-def run_arm_task(context: FlowContext, arm: Arm, data: PreparedData, backbone: PreparedBackbone) -> ArmState:
-    """Train the seeds of one arm whose results are not in the store yet."""
+def run_arm_task(context: FlowContext, arm: Arm, data: PreparedData, ready: ReadyBackbone) -> ArmState:
+    """Train the seeds of one arm whose results are not in the store yet, if a GPU can hold it."""
     with context.board.showing_failures([arm.slug]):
-        config = run_config(context.plan, arm, data, backbone, context.executor.execution)
+        config = run_config(context.plan, arm, data, ready.backbone, context.executor.execution)
         reused = [seed for seed in config.seeds if is_done(context.store, config, seed)]
         context.board.set_reused(arm.slug, reused)
         missing = tuple(seed for seed in config.seeds if seed not in reused)
@@ -120,6 +122,7 @@ def run_arm_task(context: FlowContext, arm: Arm, data: PreparedData, backbone: P
             get_run_logger().info("%s: every seed is in the results store; nothing to run.", arm.label)
             context.board.enter(arm.slug, ArmState.REUSED)
             return ArmState.REUSED
+        _check_memory(context, arm, ready.estimates)
         context.board.enter(arm.slug, ArmState.QUEUED)
         # Told of all seeds: the worker leaves out what is done, and its Job is the same after a restart of the runner.
         outcome = context.executor.run(config, lambda state: _show(context, arm, state))
@@ -128,6 +131,18 @@ def run_arm_task(context: FlowContext, arm: Arm, data: PreparedData, backbone: P
             raise WorkerFailedError(arm.label, outcome.failure, is_exhausted=outcome.is_exhausted)
         context.board.enter(arm.slug, ArmState.DONE)
         return ArmState.DONE
+
+
+def _check_memory(context: FlowContext, arm: Arm, estimates: BackboneEstimates | None) -> None:
+    """Refuse an arm that no GPU holds, before it waits for one; one that could not be estimated may try.
+
+    So may one that computes on the CPU, although there are GPUs.
+    """
+    limit, estimate = context.executor.memory_limit_bytes, estimates.of(arm.mode) if estimates else None
+    if estimates and estimates.problem:
+        get_run_logger().warning("%s: whether it fits a GPU is not known: %s", arm.label, estimates.problem)
+    if limit is not None and estimate is not None and estimate.device == "cuda":
+        check_memory(arm.label, estimate, context.plan.training, limit)
 
 
 def _show(context: FlowContext, arm: Arm, state: WorkerState) -> None:
@@ -256,7 +271,7 @@ def _run_arms(context: FlowContext) -> None:
     }
     # Prefect waits for the backbone and hands its value over, which its types do not say.
     arms = [
-        run_arm_task.submit(context, arm, data, cast("PreparedBackbone", backbones[arm.backbone]))
+        run_arm_task.submit(context, arm, data, cast("ReadyBackbone", backbones[arm.backbone]))
         for arm in context.plan.arms
     ]
     for future in arms:

@@ -105,7 +105,10 @@ def job_name(release: str, comparison: str, arm: str) -> str:
 def document_hash(config: RunConfig | PrepareConfig) -> str:
     """Return the hash by which a Job is known to do what a document says, and to put it where the document says."""
     # Without what is left at its default: a version that knows one more setting still knows the Jobs of the one before.
-    document = config.model_dump(mode="json", exclude={"execution": set(_HOW_IT_RUNS)}, exclude_defaults=True)
+    # Without the estimate that is asked for along with a backbone: the backbone is the same, and nothing waits for it.
+    document = config.model_dump(
+        mode="json", exclude={"execution": set(_HOW_IT_RUNS), "estimate": True}, exclude_defaults=True
+    )
     return content_hash({"recipe_version": RECIPE_VERSION, "document": document})
 
 

@@ -31,6 +31,11 @@ Workers = Annotated[
 
 Fresh = Annotated[bool, typer.Option("--fresh", help="Train again what is in the results store already.")]
 
+NoMemoryCheck = Annotated[
+    bool,
+    typer.Option("--no-memory-check", help="Also run arms that by estimate need more memory than any GPU here has."),
+]
+
 MetricsPort = Annotated[
     int | None,
     typer.Option(

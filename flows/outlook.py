@@ -1,24 +1,24 @@
-"""``freeze-bench plan``: what a plan would run, and what of it is done. Trains and fetches nothing."""
+"""``freeze-bench plan``: what a plan would run, what of it is done, and what it needs. Trains nothing."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
 from flows.executors import WorkerFailedError
 from flows.executors.local import open_local_executor
-from flows.preparation import Asker, check_plan, find_backbone, find_data, run_config
+from flows.preparation import Asker, check_plan, find_backbone, find_data, look_at_backbone, run_config
 from flows.settings import RunnerSettings
 from worker.contract.arms import Arm, BackboneSpec
 from worker.contract.config import Execution, PreparedBackbone, PreparedData
+from worker.contract.estimate import ArmEstimate, BackboneEstimates, Machine
 from worker.contract.patience import LOOK_PATIENCE_SECONDS
 from worker.contract.plan import Plan
 from worker.contract.proof import is_done
 from worker.contract.store import ResultsStore
+
+Finding = tuple[PreparedBackbone | None, BackboneEstimates | None]
+"""What a look at one backbone has found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,18 @@ class ArmOutlook:
     done_seeds: tuple[int, ...]
     problem: str | None
     """Why the arm would fail already when it is prepared."""
+    estimates: BackboneEstimates | None = None
+    """What the arms of its backbone need, where that was asked."""
+
+    @property
+    def estimate(self) -> ArmEstimate | None:
+        """What this arm needs, if that is known."""
+        return self.estimates.of(self.arm.mode) if self.estimates else None
+
+    @property
+    def machine(self) -> Machine | None:
+        """The device that it would run on, if a worker has looked at it."""
+        return self.estimates.machine if self.estimates else None
 
 
 def look_ahead(plan: Plan, settings: RunnerSettings) -> list[ArmOutlook]:
@@ -40,63 +52,52 @@ def look_ahead(plan: Plan, settings: RunnerSettings) -> list[ArmOutlook]:
         PlanConflictError: The store holds another experiment under this name.
         DataError: The data set cannot be identified.
     """
+
+    def look(asker: Asker, spec: BackboneSpec, data: PreparedData | None) -> Finding:
+        return (find_backbone(asker, spec, data) if data else None), None
+
+    return _look_ahead(plan, settings, look)
+
+
+def look_ahead_with_estimates(plan: Plan, settings: RunnerSettings) -> list[ArmOutlook]:
+    """Find out what is in cache and store, and what each arm needs.
+
+    Raises:
+        PlanConflictError: The store holds another experiment under this name.
+        DataError: The data set cannot be identified.
+    """
+    return _look_ahead(plan, settings, look_at_backbone)
+
+
+def _look_ahead(
+    plan: Plan, settings: RunnerSettings, look: Callable[[Asker, BackboneSpec, PreparedData | None], Finding]
+) -> list[ArmOutlook]:
     check_plan(ResultsStore(settings.results, LOOK_PATIENCE_SECONDS), plan)
-    execution = Execution(results=settings.results, cache=settings.cache)
     with tempfile.TemporaryDirectory(prefix="freeze-bench-") as answers:
         executor = open_local_executor(settings.model_copy(update={"results": answers}), plan.comparison)
         asker = Asker(executor, plan)
         data = find_data(asker)
-        specs = list(dict.fromkeys(arm.backbone for arm in plan.arms))
 
-        def find(spec: BackboneSpec) -> PreparedBackbone | str | None:
+        def find(spec: BackboneSpec) -> Finding | str:
             try:
-                return find_backbone(asker, spec, data) if data else None
+                return look(asker, spec, data)
             except WorkerFailedError as error:
                 return f"{error.failure.problem} {error.failure.remedy}"
 
+        specs = list(dict.fromkeys(arm.backbone for arm in plan.arms))
         with ThreadPoolExecutor() as threads:
             found = dict(zip(specs, threads.map(find, specs), strict=True))
+    execution = Execution(results=settings.results, cache=settings.cache)
     return [_outlook(plan, arm, data, found[arm.backbone], execution) for arm in plan.arms]
 
 
-def show_outlook(plan: Plan, settings: RunnerSettings, console: Console) -> None:
-    """Print the settings that all arms share, and a line per arm."""
-    outlooks = look_ahead(plan, settings)
-    console.print(Text(plan.name, style="bold"), f"in {settings.results}/{plan.comparison}")
-    for title, record in (("data", plan.data), ("training", plan.training)):
-        values = ", ".join(f"{key} {value}" for key, value in record.model_dump(exclude_none=True).items())
-        console.print(f"{title}: {values}")
-    table = Table("arm", "mode", "backbone", "prepared", "done", "to run", box=None, pad_edge=False)
-    for outlook in outlooks:
-        to_run = [seed for seed in plan.seeds if seed not in outlook.done_seeds]
-        table.add_row(
-            outlook.arm.label,
-            outlook.arm.mode,
-            outlook.arm.backbone.source,
-            outlook.backbone.revision[:12] if outlook.backbone else "no",
-            _list_seeds(outlook.done_seeds),
-            _list_seeds(to_run),
-        )
-    console.print(table)
-    for outlook in outlooks:
-        if outlook.problem:
-            console.print(f"{outlook.arm.label} would fail: {outlook.problem}", style="red")
-
-
-def _outlook(
-    plan: Plan,
-    arm: Arm,
-    data: PreparedData | None,
-    found: PreparedBackbone | str | None,
-    execution: Execution,
-) -> ArmOutlook:
-    if data is None or found is None or isinstance(found, str):
-        return ArmOutlook(arm, None, (), found if isinstance(found, str) else None)
-    config = run_config(plan, arm, data, found, execution)
+def _outlook(plan: Plan, arm: Arm, data: PreparedData | None, found: Finding | str, execution: Execution) -> ArmOutlook:
+    if isinstance(found, str):
+        return ArmOutlook(arm, None, (), found)
+    backbone, estimates = found
+    if data is None or backbone is None:
+        return ArmOutlook(arm, None, (), None, estimates)
+    config = run_config(plan, arm, data, backbone, execution)
     store = ResultsStore(execution.results, LOOK_PATIENCE_SECONDS)
     done = tuple(seed for seed in plan.seeds if is_done(store, config, seed))
-    return ArmOutlook(arm, found, done, None)
-
-
-def _list_seeds(seeds: Sequence[int]) -> str:
-    return ", ".join(f"seed {seed}" for seed in seeds) or "-"
+    return ArmOutlook(arm, backbone, done, None, estimates)

@@ -19,6 +19,11 @@ from worker.contract.plan import LANGUAGE_NAMES, Plan
 _FILE_KINDS = ("folder", "gguf")
 _QUANTITY = re.compile(r"(\d+)([kMG]?)")
 _FACTORS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
+_MEMORY_QUANTITY = re.compile(r"([\d.]+)([KMGTk]?)(i?)")
+_POWERS = {"": 0, "K": 1, "k": 1, "M": 2, "G": 3, "T": 4}
+
+GPU_MEMORY_LABEL = "nvidia.com/gpu.memory"
+"""Of a node: memory of each of its GPUs, in MiB. Source: NVIDIA, GPU feature discovery."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,30 @@ def check_cluster_plan(
         )
 
 
+def find_gpu_memory(settings: KubernetesSettings, facts: ClusterFacts) -> int | None:
+    """Return the bytes of the largest GPU that an arm may get.
+
+    Returns:
+        None if arms ask for none, or nobody says: a node without the label may have any.
+    """
+    if not settings.gpus_per_arm:
+        return None
+    if settings.gpu_memory is not None:
+        return _memory_quantity(settings.gpu_memory)
+    nodes = [node for node in facts.nodes if _num_gpus(node, settings.gpu_resource) >= settings.gpus_per_arm]
+    labels = [str((node["metadata"].get("labels") or {}).get(GPU_MEMORY_LABEL, "")) for node in nodes]
+    return max(map(int, labels)) * 2**20 if labels and all(map(str.isdecimal, labels)) else None
+
+
+def _memory_quantity(text: str) -> int:
+    """Read bytes as Kubernetes writes them. Source: apimachinery, resource.Quantity."""
+    match = _MEMORY_QUANTITY.fullmatch(text)
+    if match is None:
+        msg = f"{text!r} is no quantity of memory"
+        raise AssertionError(msg)  # the settings let nothing else through
+    return int(float(match[1]) * (1024 if match[3] else 1000) ** _POWERS[match[2]])
+
+
 def _check_paths(plan: Plan, visible_paths: Sequence[str]) -> Iterator[Problem]:
     """Find the files that pods cannot see."""
     sources = {f"data.{key}": str(value) for key, value in plan.data if key.endswith("source") and value is not None}
@@ -91,7 +120,7 @@ def _check_gpus(settings: KubernetesSettings, nodes: Sequence[Mapping[str, Any]]
     """Find out whether any node could ever run an arm: one that is busy, cordoned or not ready may do so later."""
     if not settings.check_nodes or not settings.gpus_per_arm:
         return
-    most = max((_quantity(_allocatable(node).get(settings.gpu_resource, "0")) for node in nodes), default=0)
+    most = max((_num_gpus(node, settings.gpu_resource) for node in nodes), default=0)
     if most < settings.gpus_per_arm:
         yield Problem(
             f"An arm asks for {settings.gpus_per_arm} {settings.gpu_resource}, and of {len(nodes)} nodes the best has "
@@ -102,8 +131,9 @@ def _check_gpus(settings: KubernetesSettings, nodes: Sequence[Mapping[str, Any]]
         )
 
 
-def _allocatable(node: Mapping[str, Any]) -> Mapping[str, str]:
-    return (node.get("status") or {}).get("allocatable") or {}
+def _num_gpus(node: Mapping[str, Any], resource: str) -> int:
+    allocatable: Mapping[str, str] = (node.get("status") or {}).get("allocatable") or {}
+    return _quantity(allocatable.get(resource, "0"))
 
 
 def _check_quotas(settings: KubernetesSettings, quotas: Sequence[Mapping[str, Any]]) -> Iterator[Problem]:

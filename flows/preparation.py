@@ -4,12 +4,13 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from flows.executors import Executor, WorkerFailedError, WorkerState
 from worker.contract.arms import Arm, BackboneSpec
 from worker.contract.config import Execution, PrepareConfig, PreparedBackbone, PreparedData, RunConfig, arm_training
 from worker.contract.errors import DataError, ExitCode, PlanConflictError
+from worker.contract.estimate import BackboneEstimates, EstimateRequest
 from worker.contract.plan import Plan
 from worker.contract.records import Record, content_hash, slug
 from worker.contract.results import Failure
@@ -26,6 +27,15 @@ class Asker:
     plan: Plan
     on_change: Callable[[WorkerState], None] = lambda _state: None
     """Told where the worker is."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyBackbone:
+    """A backbone that arms can be trained on."""
+
+    backbone: PreparedBackbone
+    estimates: BackboneEstimates | None
+    """What its arms will need; None where there is nothing to hold them to."""
 
 
 PLAN_FILE = "plan.json"
@@ -110,14 +120,16 @@ def prepare_data(asker: Asker) -> PreparedData:
     return _ask(asker, _prepare_config(asker, "data"), PreparedData)
 
 
-def prepare_backbone(asker: Asker, spec: BackboneSpec, data: PreparedData) -> PreparedBackbone:
-    """Have a worker fetch or make a backbone.
+def prepare_backbone(asker: Asker, spec: BackboneSpec, data: PreparedData) -> ReadyBackbone:
+    """Have a worker fetch or make a backbone, and estimate what its arms will need if a limit of that is known.
 
     Raises:
         WorkerFailedError: It could not.
     """
-    config = _prepare_config(asker, _name(spec), backbone=spec, prepared_data=data)
-    return _ask(asker, config, PreparedBackbone)
+    is_limited = asker.executor.memory_limit_bytes is not None
+    request = request_estimates(asker.plan, spec) if is_limited else None
+    config = _prepare_config(asker, _name(spec), backbone=spec, prepared_data=data, estimate=request)
+    return ReadyBackbone(_ask(asker, config, PreparedBackbone), _take_estimates(asker, config))
 
 
 def find_data(asker: Asker) -> PreparedData | None:
@@ -139,6 +151,32 @@ def find_backbone(asker: Asker, spec: BackboneSpec, data: PreparedData) -> Prepa
     return _look(asker, config, PreparedBackbone)
 
 
+def look_at_backbone(
+    asker: Asker, spec: BackboneSpec, data: PreparedData | None
+) -> tuple[PreparedBackbone | None, BackboneEstimates | None]:
+    """Return a backbone if it is in the cache, and what its arms will need whether or not it is.
+
+    Args:
+        asker: Whose workers also look at the device that they have.
+        spec: The backbone; of one of the hub that is not in the cache, its config.json alone is fetched.
+        data: The data set, if it is in the cache; otherwise every text is taken to be as long as is read of one.
+
+    Raises:
+        WorkerFailedError: Its source cannot be identified.
+    """
+    request = request_estimates(asker.plan, spec, measure_machine=True)
+    config = _prepare_config(asker, _name(spec), backbone=spec, prepared_data=data, only_look=True, estimate=request)
+    return _look(asker, config, PreparedBackbone), _take_estimates(asker, config)
+
+
+def request_estimates(plan: Plan, spec: BackboneSpec, *, measure_machine: bool = False) -> EstimateRequest:
+    """Return what a worker is asked about the arms of a backbone, in the order of the plan."""
+    modes = dict.fromkeys(arm.mode for arm in plan.arms if arm.backbone == spec)
+    return EstimateRequest(
+        modes=tuple(modes), seeds=plan.seeds, training=plan.training, measure_machine=measure_machine
+    )
+
+
 def run_config(plan: Plan, arm: Arm, data: PreparedData, backbone: PreparedBackbone, execution: Execution) -> RunConfig:
     """Return what the worker of one arm is told, for all seeds."""
     return RunConfig(
@@ -156,23 +194,15 @@ def _name(spec: BackboneSpec) -> str:
     return f"{slug(spec.short_name)}-{content_hash(spec.model_dump())[:8]}"
 
 
-def _prepare_config(
-    asker: Asker,
-    name: str,
-    *,
-    backbone: BackboneSpec | None = None,
-    prepared_data: PreparedData | None = None,
-    only_look: bool = False,
-) -> PrepareConfig:
+def _prepare_config(asker: Asker, name: str, *, only_look: bool = False, **about: Any) -> PrepareConfig:  # noqa: ANN401 - fields of PrepareConfig
     return PrepareConfig(
         comparison=asker.plan.comparison,
         name=f"prepare-{name}",
         answer=f"{asker.plan.comparison}/prepared/{name}-answer{f'-{uuid.uuid4().hex}' if only_look else ''}.json",
         data=asker.plan.data,
-        backbone=backbone,
-        prepared_data=prepared_data,
         only_look=only_look,
         execution=asker.executor.execution,
+        **about,
     )
 
 
@@ -192,9 +222,17 @@ def _look(asker: Asker, config: PrepareConfig, form: type[AnyRecord]) -> AnyReco
             raise DataError(outcome.failure.problem, remedy=outcome.failure.remedy)
         name = config.backbone.source if config.backbone else config.data.source
         raise WorkerFailedError(name, outcome.failure, is_exhausted=outcome.is_exhausted)
-    store = ResultsStore(config.execution.results)
-    path = PurePosixPath(config.answer)
-    answer = store.read_record(path, form)
+    return _take(asker, config, config.answer, form)
+
+
+def _take_estimates(asker: Asker, config: PrepareConfig) -> BackboneEstimates | None:
+    return _take(asker, config, config.estimates_answer, BackboneEstimates) if config.estimate else None
+
+
+def _take(asker: Asker, config: PrepareConfig, answer: str, form: type[AnyRecord]) -> AnyRecord | None:
+    """Read an answer, and delete it unless a flow that adopts the worker may want it again."""
+    store, path = ResultsStore(config.execution.results), PurePosixPath(answer)
+    record = store.read_record(path, form)
     if config.only_look or not asker.executor.workers_outlive_flow:
-        store.delete(path)  # otherwise it is kept for a flow that adopts the worker
-    return answer
+        store.delete(path)
+    return record

@@ -13,6 +13,7 @@ RESULTS_ENV = "FREEZE_BENCH_RESULTS"
 CACHE_ENV = "FREEZE_BENCH_CACHE"
 DEVICE_ENV = "FREEZE_BENCH_DEVICE"
 EXECUTOR_ENV = "FREEZE_BENCH_EXECUTOR"
+CHECK_MEMORY_ENV = "FREEZE_BENCH_CHECK_MEMORY"
 
 ExecutorKind = Literal["local", "kubernetes"]
 
@@ -36,6 +37,11 @@ def default_device() -> str:
 def default_executor() -> str:
     """Return how workers of this environment are started: ``$FREEZE_BENCH_EXECUTOR``, or ``local``."""
     return os.environ.get(EXECUTOR_ENV) or "local"
+
+
+def default_check_memory() -> str:
+    """Return whether arms that no GPU here can hold are refused: ``$FREEZE_BENCH_CHECK_MEMORY``, or ``true``."""
+    return os.environ.get(CHECK_MEMORY_ENV) or "true"
 
 
 def absolute_location(url: str) -> str:
@@ -62,4 +68,9 @@ class RunnerSettings(Record):
         le=1024,
         description="Workers at once; by default one per GPU, without GPUs two at most, and as Jobs as many as the "
         "cluster has room for.",
+    )
+    check_memory: bool = Field(
+        default_factory=default_check_memory,
+        validate_default=True,
+        description="Refuse an arm before it gets a GPU, if the memory that it needs by estimate is more than any has.",
     )

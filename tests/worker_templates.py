@@ -17,6 +17,7 @@ metrics_port: 9464
 visible_paths: [/results, /cache]
 gpu_resource: nvidia.com/gpu
 gpus_per_arm: 1
+gpu_memory: 80Gi
 has_hub_token: true
 check_nodes: true
 """

@@ -1,14 +1,18 @@
 """The worker process: ``python -m worker [CONFIG]`` reads one document, does what it says, and ends with its code.
 
 The document is a ``RunConfig`` or a ``PrepareConfig``, from the file named, or from the environment variable
-``FREEZE_BENCH_CONFIG``. This module alone turns errors into exit codes and last words.
+``FREEZE_BENCH_CONFIG``. ``python -m worker estimate [CONFIG]`` says instead what the arm of a ``RunConfig`` would need.
+This module alone turns errors into exit codes and last words.
 """
 
 import argparse
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
+from functools import partial
 from pathlib import Path
+from typing import TextIO
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -26,10 +30,22 @@ _EPILOG = f"""
 examples:
   python -m worker run.json
   {RUN_CONFIG_ENV}="$(cat run.json)" python -m worker
+  python -m worker estimate run.json
 
 exit codes:
   0 done; 40 config, 41 data, 42 backbone, 43 out of device memory, 44 non-finite loss, 45 device missing
   (these will fail again); 143 stopped; 1 anything else (may be retried)
+"""
+
+_ESTIMATE = "estimate"
+"""First word of the other command."""
+
+_ESTIMATE_EPILOG = """
+example:
+  python -m worker estimate run.json > needs.json
+
+The answer is one JSON object: arms (memory in bytes, operations) and machine (memory, operations per second).
+Exit codes are those of python -m worker.
 """
 
 _MAX_LAST_WORDS_BYTES = 4096
@@ -143,33 +159,68 @@ def _write_last_words(failure: Failure) -> None:
             log.warning("no termination log", path=path, error=str(error))
 
 
+def act(config: RunConfig | PrepareConfig) -> None:
+    """Do what a document says."""
+    log.info("started", kind=config.kind, pid=os.getpid())
+    if isinstance(config, PrepareConfig):
+        prepare(config)
+    else:
+        run(config)
+    log.info("done")
+
+
+def estimate(config: RunConfig | PrepareConfig, output: TextIO) -> None:
+    """Print what the arm of a run config would need.
+
+    Raises:
+        ConfigError: The document is of another kind.
+    """
+    if isinstance(config, PrepareConfig):
+        raise ConfigError(
+            "The document prepares something; only what an arm needs can be estimated.",
+            remedy="Give the document of an arm, of kind run.",
+        )
+    from worker.estimate import estimate_run  # noqa: PLC0415 - torch and transformers: seconds
+
+    output.write(f"{estimate_run(config).model_dump_json(indent=2)}\n")
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """Do what the document says and return the exit code."""
+    """Do what the command line and the document say, and return the exit code."""
+    words = sys.argv[1:] if arguments is None else arguments
+    if words[:1] != [_ESTIMATE]:
+        what = "Train one arm of a comparison, or prepare its data set or backbone."
+        return _attempt(_parse(words, "python -m worker", what, _EPILOG), act)
+    path = _parse(words[1:], f"python -m worker {_ESTIMATE}", "Say what an arm would need.", _ESTIMATE_EPILOG)
+    # Events, and whatever a model's own code prints, go where they do not spoil the answer.
+    answer = partial(estimate, output=sys.stdout)
+    with redirect_stdout(sys.stderr):
+        return _attempt(path, answer)
+
+
+def _parse(words: list[str], program: str, what: str, epilog: str) -> Path | None:
+    """Return the file that is named on the command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m worker",
-        description="Train one arm of a comparison, or prepare its data set or backbone.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        prog=program, description=what, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("config", nargs="?", type=Path, help=f"JSON document; default: ${RUN_CONFIG_ENV}")
-    options = parser.parse_args(arguments)
+    path: Path | None = parser.parse_args(words).config
+    return path
+
+
+def _attempt(path: Path | None, do: Callable[[RunConfig | PrepareConfig], None]) -> int:
+    """Read the document, do something with it, and return the exit code."""
     configure_events()
     try:
         end_on_signals()
         end_with_parent()
-        config = read_config(options.config, os.environ)
-        log.info("started", kind=config.kind, pid=os.getpid())
-        if isinstance(config, PrepareConfig):
-            prepare(config)
-        else:
-            run(config)
+        do(read_config(path, os.environ))
     except (Exception, Terminated) as error:  # noqa: BLE001 - the one place that turns any error into an exit code
         failure = describe_failure(error)
         is_expected = isinstance(error, FreezeBenchError | Terminated)
         log.error("failed", **failure.model_dump(), exc_info=not is_expected)
         _write_last_words(failure)
         return failure.exit_code
-    log.info("done")
     return ExitCode.DONE
 
 

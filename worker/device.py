@@ -4,17 +4,20 @@ import os
 import platform
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from accelerate import Accelerator
 
 from worker.contract.config import Execution
 from worker.contract.errors import DeviceError
 
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
 _RECORDED_PACKAGES = ("accelerate", "freeze-bench", "safetensors", "tokenizers", "torch", "transformers")
 
 
-def open_accelerator(execution: Execution) -> Accelerator:
+def take_device(execution: Execution) -> torch.device:
     """Take the device that was asked for.
 
     On a GPU, operations that have a deterministic form use it. Some of attention's backward passes have none, and only
@@ -36,7 +39,14 @@ def open_accelerator(execution: Execution) -> Accelerator:
         # cuBLAS reads this when its first handle is made. Source: CUDA, cuBLAS results reproducibility.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(mode=True, warn_only=True)
-    return Accelerator(cpu=not use_gpu, mixed_precision="no")
+    return torch.device("cuda" if use_gpu else "cpu")
+
+
+def open_accelerator(device: torch.device) -> "Accelerator":
+    """Return what places a live model on a device that was taken."""
+    from accelerate import Accelerator  # noqa: PLC0415 - up to a second, with boto3; not needed where features are cached
+
+    return Accelerator(cpu=device.type == "cpu", mixed_precision="no")
 
 
 def device_name(device: torch.device) -> str:

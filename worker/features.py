@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from worker.batches import batches_by_length
 from worker.checkpoint import CheckpointFolder
 from worker.contract.config import RunConfig
 from worker.contract.local_files import write_file_atomically
@@ -23,9 +24,9 @@ from worker.device import device_name, package_versions
 from worker.events import log
 from worker.lifecycle import stop_if_told, uninterrupted
 from worker.model import PooledBackbone
-from worker.tokens import TokenizedTexts, batches_by_length
+from worker.tokens import TokenizedTexts
 
-_FEATURES_RECIPE = {"version": 2, "pooling": "mean", "layer": "last", "dtype": "float32"}
+_FEATURES_RECIPE = {"version": 3, "pooling": "mean", "layer": "last", "dtype": "float32"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,9 @@ from worker.model_files import CODE_FILES, MODEL_FILES, remedy_for_weights
 
 RepositoryKind = Literal["model", "dataset"]
 
+CONFIG_FILE = "config.json"
+"""Of a model: its architecture and sizes."""
+
 NOT_MODEL_FILES = ("consolidated*", "*/*")
 """Left out all the same: weights in the form of another library, and subfolders with other formats."""
 
@@ -85,6 +88,25 @@ def fetch_model(repository: str, commit: str, cache: Path, *, with_code: bool = 
             remedy_for_weights(names, "./"),
         )
     return folder
+
+
+def fetch_config(repository: str, commit: str, folder: Path) -> None:
+    """Bring nothing but a model's configuration into a folder: enough to know how large it is.
+
+    Raises:
+        HubFailure: It may not be read, or there is none.
+        HubUnreachableError: The download failed.
+    """
+    from huggingface_hub import hf_hub_download  # noqa: PLC0415
+    from huggingface_hub.errors import EntryNotFoundError  # noqa: PLC0415
+
+    with _explaining(repository, commit, "model"):
+        try:
+            hf_hub_download(repository, CONFIG_FILE, revision=commit, local_dir=folder)
+        except EntryNotFoundError as error:
+            raise HubFailure(
+                f"{repository}@{commit} has no {CONFIG_FILE}.", "Name a model that save_pretrained wrote."
+            ) from error
 
 
 def fetch_dataset(repository: str, commit: str, cache: Path) -> Path:

@@ -6,11 +6,12 @@ Shapes: ``B`` batch, ``T`` tokens, ``N`` examples, ``C`` classes.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from typing import TYPE_CHECKING
 
 import torch
-from accelerate import Accelerator
 from torch import Tensor, nn
 
+from worker.batches import Batch, batches_by_length, pad, split_batch
 from worker.checkpoint_files import State
 from worker.contract.plan import TrainingSettings
 from worker.evaluate import Evaluation, evaluate_logits
@@ -18,8 +19,11 @@ from worker.lifecycle import uninterrupted
 from worker.model import TextClassifier
 from worker.schedule import batch_rows, lr_factor, parameter_groups, set_learning_rates
 from worker.splits import Split
-from worker.tokens import TokenizedTexts, batches_by_length, pad
+from worker.tokens import TokenizedTexts
 from worker.traces import BatchScore, RunKey
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,7 @@ class LiveTrainer:
         model: TextClassifier,
         splits: LiveSplits,
         settings: TrainingSettings,
-        accelerator: Accelerator,
+        accelerator: "Accelerator",
     ) -> None:
         """Place model and optimizer, and put the order of examples down."""
         self.keys = (key,)
@@ -66,7 +70,7 @@ class LiveTrainer:
             *parameter_groups(model.head, key.head_lr, settings.weight_decay),
         ]
         self._model: nn.Module
-        self._model, self._optimizer = accelerator.prepare(model, torch.optim.AdamW(groups))
+        self._model, self._optimizer = accelerator.prepare(model, torch.optim.AdamW(groups, fused=True))
         self._rows = batch_rows(len(splits.texts["train"]), settings.batch_size, settings.steps, key.seed)
         self._eval_batches = {
             split: [
@@ -88,17 +92,36 @@ class LiveTrainer:
         """
         _set_randomness(self._randomness, self._accelerator.device)
         self._model.train()
-        batch = pad(self._texts["train"], self._rows[step - 1].tolist())
-        target_B = self._targets["train"][batch.rows.to(self._accelerator.device)]
-        logits_BC = self._model(batch.ids_BT.to(self._accelerator.device), batch.mask_BT.to(self._accelerator.device))
-        loss = nn.functional.cross_entropy(logits_BC, target_B)
-        score = BatchScore(loss.item(), (logits_BC.argmax(dim=-1) == target_B).sum().item() / len(target_B))
+        self._optimizer.zero_grad()
+        rows = self._rows[step - 1].tolist()
+        parts = [self._add_gradients(part, len(rows)) for part in self._split(rows)]
+        loss, num_correct = torch.stack(parts).sum(dim=0).tolist()
+        score = BatchScore(loss, num_correct / len(rows))
         if score.is_finite:
-            self._optimizer.zero_grad()
-            self._accelerator.backward(loss)
             self._accelerator.clip_grad_norm_(self._model.parameters(), self._settings.max_grad_norm)
         self._tried = (step, score.is_finite)
         return [score]
+
+    def _split(self, rows: Sequence[int]) -> list[Batch]:
+        """Return a batch in parts of similar length: that saves padding, and memory for activations.
+
+        A GPU gets it whole: there a part takes as long as many tokens of padding.
+        """
+        texts = self._texts["train"]
+        return split_batch(texts, rows) if self._accelerator.device.type == "cpu" else [pad(texts, rows)]
+
+    def _add_gradients(self, part: Batch, batch_size: int) -> Tensor:
+        """Add what a part of a batch contributes to the gradients.
+
+        Returns:
+            Its share of the batch's mean loss, and its number of correct examples.
+        """
+        device = self._accelerator.device
+        target_B = self._targets["train"][part.rows.to(device)]
+        logits_BC = self._model(part.ids_BT.to(device), part.mask_BT.to(device))
+        loss = nn.functional.cross_entropy(logits_BC, target_B, reduction="sum") / batch_size
+        self._accelerator.backward(loss)
+        return torch.stack([loss.detach(), (logits_BC.argmax(dim=-1) == target_B).sum()])
 
     def update(self) -> None:
         """Make the update of the batch tried last, unless its loss is not finite."""

@@ -11,9 +11,10 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 from transformers.utils import logging
 
+from worker.batches import pad
 from worker.schedule import parameter_groups, set_learning_rates, warm_up_and_decay
 from worker.tiny import COMMON, PRETRAINING, SPECIFIC, Pretraining
-from worker.tokens import pad, tokenize
+from worker.tokens import tokenize
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig

@@ -14,10 +14,12 @@ from worker.contract.machine import is_of_the_machine
 
 if TYPE_CHECKING:
     from torch import nn
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedConfig, PreTrainedModel
 
 _OTHER_INPUTS = {"pixel_values", "pixel_values_videos", "input_features", "input_values"}
 """What models of images, video and sound take, in transformers' names."""
+
+_LOAD_REMEDY = "Use a model whose architecture this transformers has, with config.json and whole safetensors."
 
 
 def load_model(folder: Path, source: str, **how: Any) -> "PreTrainedModel":  # noqa: ANN401 - from_pretrained's own
@@ -32,29 +34,46 @@ def load_model(folder: Path, source: str, **how: Any) -> "PreTrainedModel":  # n
         BackboneError: transformers cannot load it, weights are missing, or it does not read text alone.
     """
     import torch  # noqa: PLC0415 - seconds to import, and not needed to prepare
-    from transformers import (  # noqa: PLC0415
-        MODEL_FOR_TEXT_ENCODING_MAPPING,
-        AutoConfig,
-        AutoModel,
-        AutoModelForTextEncoding,
-    )
     from transformers.utils import logging  # noqa: PLC0415
 
     logging.disable_progress_bar()
     logging.set_verbosity_error()  # it warns of weights that are not used
     common = {"local_files_only": True, "trust_remote_code": False, **how}
-    remedy = "Use a model whose architecture this transformers has, with config.json and whole safetensors."
-    with explaining(source, remedy):
-        config = AutoConfig.from_pretrained(folder, **common)
-    _check_inputs(config, source)
-    form = AutoModelForTextEncoding if type(config) in MODEL_FOR_TEXT_ENCODING_MAPPING else AutoModel
-    with explaining(source, remedy):
+    config = load_config(folder, source, **common)
+    form = model_class(config)
+    with explaining(source, _LOAD_REMEDY):
         model, report = form.from_pretrained(
             folder, config=config, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **common
         )
     _check_weights(model, set(report["missing_keys"]), source)
     model.config.use_cache = False  # keys and values are for generating text
     return model  # type: ignore[no-any-return] # AutoModel is a factory without a useful type
+
+
+def load_config(folder: Path, source: str, **how: Any) -> "PreTrainedConfig":  # noqa: ANN401 - from_pretrained's own
+    """Load the configuration of a folder's model.
+
+    Args:
+        folder: With config.json, or with the file that ``how`` names.
+        source: As in the plan, for messages.
+        how: Arguments of ``from_pretrained``.
+
+    Raises:
+        BackboneError: transformers does not know it, or it does not read text alone.
+    """
+    from transformers import AutoConfig  # noqa: PLC0415 - as in load_model
+
+    with explaining(source, _LOAD_REMEDY):
+        config: PreTrainedConfig = AutoConfig.from_pretrained(folder, **how)
+    _check_inputs(config, source)
+    return config
+
+
+def model_class(config: "PreTrainedConfig") -> Any:  # noqa: ANN401 - a factory without a useful type
+    """Return the class of transformers that makes a body of a configuration."""
+    from transformers import MODEL_FOR_TEXT_ENCODING_MAPPING, AutoModel, AutoModelForTextEncoding  # noqa: PLC0415
+
+    return AutoModelForTextEncoding if type(config) in MODEL_FOR_TEXT_ENCODING_MAPPING else AutoModel
 
 
 def _check_weights(model: "PreTrainedModel", missing: set[str], source: str) -> None:

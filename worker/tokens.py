@@ -1,13 +1,10 @@
-"""Tokens: each text tokenized once, and batches that waste little on padding.
-
-Shapes: ``B`` batch, ``T`` tokens.
-"""
+"""Tokens: each text tokenized once, and kept."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -23,9 +20,6 @@ from worker.splits import Split
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-PAD_ID = 0
-"""Fills batches. Padding is masked everywhere, so any token of the vocabulary will do, whatever the tokenizer says."""
 
 CHARACTERS_AT_ONCE = 4_000_000
 """Of the texts that are tokenized in one call: each takes a few hundred bytes until its text is cut."""
@@ -46,16 +40,6 @@ class TokenizedTexts:
     def __len__(self) -> int:
         """Return the number of texts."""
         return len(self.ids)
-
-
-class Batch(NamedTuple):
-    """Texts padded on the right to the longest among them."""
-
-    rows: Tensor
-    """Indices of the texts, ``[B]``."""
-    ids_BT: Tensor
-    mask_BT: Tensor
-    """1 for a real token, 0 for padding."""
 
 
 def tokenize(tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str], max_tokens: int) -> TokenizedTexts:
@@ -166,26 +150,3 @@ def load_tokens(
     }
     write_file_atomically(path, save(content, {"num_truncated": str(tokens.num_truncated)}))
     return tokens
-
-
-def pad(texts: TokenizedTexts, rows: Sequence[int]) -> Batch:
-    """Put some texts into one batch, padded on the right."""
-    ids_BT = torch.nn.utils.rnn.pad_sequence([texts.ids[row] for row in rows], batch_first=True, padding_value=PAD_ID)
-    lengths_B1 = torch.tensor([len(texts.ids[row]) for row in rows]).unsqueeze(1)
-    mask_BT = (torch.arange(ids_BT.shape[1]) < lengths_B1).to(torch.int64)
-    return Batch(torch.tensor(rows), ids_BT, mask_BT)
-
-
-def batches_by_length(texts: TokenizedTexts, tokens_per_batch: int) -> list[Batch]:
-    """Cover all texts with batches of similar length, the longest first.
-
-    A batch holds at most ``tokens_per_batch`` tokens, padding included, or one text. The longest come first, so that a
-    device that is too small says so at once.
-    """
-    by_length = sorted(range(len(texts)), key=lambda row: (-len(texts.ids[row]), row))
-    batches: list[Batch] = []
-    while by_length:
-        count = max(1, tokens_per_batch // len(texts.ids[by_length[0]]))
-        batches.append(pad(texts, by_length[:count]))
-        by_length = by_length[count:]
-    return batches

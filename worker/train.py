@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator
 
 from worker.arm_data import LabelledSplits, load_arm_features, load_arm_tokens, load_labelled_splits
 from worker.backbone import load_body
@@ -16,7 +15,7 @@ from worker.contract.errors import NonFiniteLossError, OutOfDeviceMemoryError
 from worker.contract.records import content_hash
 from worker.contract.results import BackboneProof
 from worker.contract.store import ResultsStore
-from worker.device import device_name, open_accelerator, package_versions
+from worker.device import device_name, open_accelerator, package_versions, take_device
 from worker.events import log
 from worker.features import Features
 from worker.frozen import FrozenTrainer
@@ -49,9 +48,9 @@ class ArmTraining:
         self.monitor = monitor
         self.recorders = recorders
         self.cache = Path(config.execution.cache)
-        self.accelerator: Accelerator = open_accelerator(config.execution)
+        self.device = take_device(config.execution)
         self.observer = ArmObserver(config, monitor, recorders, store)
-        self.checkpoints = ArmCheckpoints(config, self.accelerator.device)
+        self.checkpoints = ArmCheckpoints(config, self.device)
         self.labelled: LabelledSplits = load_labelled_splits(self.cache, config.data)
 
     def train(self) -> None:
@@ -94,7 +93,7 @@ class ArmTraining:
 
     def _train_heads(self, features: Mapping[Split, Features]) -> dict[int, tuple[RunTrace, ...]]:
         """Return what the heads of every seed have shown; those that an earlier attempt finished are not trained."""
-        config, device = self.config, self.accelerator.device
+        config, device = self.config, self.device
         done = {seed: saved for seed in config.seeds if (saved := self._finished(_heads_name([seed])))}
         traces = {seed: tuple(map(RunTrace.from_state, saved["traces"])) for seed, saved in done.items()}
         missing = [seed for seed in config.seeds if seed not in done]
@@ -163,12 +162,13 @@ class ArmTraining:
             hash_before = weights_hash(backbone)
             head = new_head(features.values_ND.shape[1], len(config.data.classes), key.seed)
             model = TextClassifier(backbone, Standardise(features.values_ND), head)
-            trainer = LiveTrainer(key, model, splits, config.training, self.accelerator)
+            accelerator = open_accelerator(self.device)
+            trainer = LiveTrainer(key, model, splits, config.training, accelerator)
             self.observer.announce_stop(checkpoints.measure_writing(trainer.num_state_bytes))
         with self.monitor.during("training"):
             (trace,) = train_runs(trainer, config.training, self.observer.of_training(earlier), checkpoints)
             hash_after = weights_hash(backbone)
-        self.accelerator.free_memory()
+        accelerator.free_memory()
         proof = BackboneProof(
             weights_hash_before=hash_before,
             weights_hash_after=hash_after,
@@ -180,7 +180,7 @@ class ArmTraining:
         return trace, proof
 
     def _load_features(self, splits: Sequence[Split]) -> dict[Split, Features]:
-        return load_arm_features(self.config, splits, self.accelerator.device, self.monitor)
+        return load_arm_features(self.config, splits, self.device, self.monitor)
 
     def _finish(self, outcome: SeedOutcome) -> bool:
         """Write one seed's predictions and result.
@@ -192,7 +192,7 @@ class ArmTraining:
         if chosen is None:
             return False
         surroundings = Surroundings(
-            device_name(self.accelerator.device), torch.get_num_threads(), package_versions(), image_digest()
+            device_name(self.device), torch.get_num_threads(), package_versions(), image_digest()
         )
         with self.monitor.during("writing"):
             rows = predictions(chosen, self.labelled)

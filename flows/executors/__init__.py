@@ -69,6 +69,8 @@ class Executor(Protocol):
 
     execution: Execution
     """What workers are told about store, cache and device."""
+    memory_limit_bytes: int | None
+    """Memory of the largest GPU that an arm may get; None where arms use none, it is not known, or is not to count."""
     workers_outlive_flow: bool
     """Whether a worker goes on when the flow's process ends, so that the next one may take it over."""
 

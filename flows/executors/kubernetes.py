@@ -26,7 +26,7 @@ from flows.executors.turnstile import Turnstile
 from flows.job_status import Stage, WorkerView
 from flows.manifests import build_job, comparison_selector
 from flows.pod_status import is_being_deleted
-from flows.preflight import ClusterFacts, check_cluster_plan
+from flows.preflight import ClusterFacts, check_cluster_plan, find_gpu_memory
 from flows.settings import RunnerSettings
 from worker.contract.config import Execution, PrepareConfig, RunConfig
 from worker.contract.errors import ConfigError, ExitCode
@@ -81,6 +81,7 @@ class KubernetesExecutor:
     ) -> None:
         """Read nothing but the release's ConfigMap, which is to own the Jobs."""
         self.execution = execution
+        self.memory_limit_bytes: int | None = None  # whoever has looked at the cluster may set it
         self._cluster = cluster
         self._release = release
         self._flow_run = flow_run
@@ -230,7 +231,8 @@ def open_kubernetes_executor(
     """
     release = load_release()
     cluster = Cluster.connect(release.settings.namespace)
-    check_cluster_plan(plan, release.settings, read_facts(cluster, release.settings), log.warning)
+    facts = read_facts(cluster, release.settings)
+    check_cluster_plan(plan, release.settings, facts, log.warning)
     execution = Execution(
         results=settings.results,
         cache=settings.cache,
@@ -240,7 +242,7 @@ def open_kubernetes_executor(
         metrics_port=release.settings.metrics_port,
         fresh_since=fresh_since,
     )
-    return KubernetesExecutor(
+    executor = KubernetesExecutor(
         cluster,
         release,
         execution,
@@ -248,6 +250,9 @@ def open_kubernetes_executor(
         flow_run=flow_run,
         num_workers=settings.num_workers,
     )
+    if settings.check_memory and settings.device != "cpu":
+        executor.memory_limit_bytes = find_gpu_memory(release.settings, facts)
+    return executor
 
 
 def read_facts(cluster: Cluster, settings: KubernetesSettings) -> ClusterFacts:

@@ -13,7 +13,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from flows.executors import CloseReason, ExecutorClosedError, WorkerOutcome, WorkerState
-from flows.executors.places import Place, divide_machine
+from flows.executors.places import Place, divide_machine, largest_gpu_memory
 from flows.executors.turnstile import Turnstile
 from flows.settings import RunnerSettings
 from worker.contract.config import (
@@ -48,13 +48,22 @@ class LocalExecutor:
         execution: What workers are told; the number of threads is each place's.
         places: What of the machine each worker gets.
         log_folder: Where each worker's output goes, one file per name.
+        memory_limit_bytes: Memory of the largest GPU of the places, if arms are to be held to it.
     """
 
     workers_outlive_flow = False
 
-    def __init__(self, execution: Execution, places: Sequence[Place], log_folder: Path) -> None:
+    def __init__(
+        self,
+        execution: Execution,
+        places: Sequence[Place],
+        log_folder: Path,
+        *,
+        memory_limit_bytes: int | None = None,
+    ) -> None:
         """Take over the places; nothing is started yet."""
         self.execution = execution
+        self.memory_limit_bytes = memory_limit_bytes
         self._log_folder = log_folder
         self._turnstile = Turnstile(places)
         self._running: dict[subprocess.Popen[bytes], RunConfig | PrepareConfig] = {}
@@ -168,10 +177,12 @@ def open_local_executor(
     """
     cache = str(Path(settings.cache).expanduser().resolve())
     results = settings.results if "://" in settings.results else str(Path(settings.results).expanduser().resolve())
+    places = divide_machine(settings.num_workers, may_use_gpus=settings.device != "cpu")
     return LocalExecutor(
         Execution(results=results, cache=cache, device=settings.device, fresh_since=fresh_since),
-        divide_machine(settings.num_workers, may_use_gpus=settings.device != "cpu"),
+        places,
         Path(cache, "logs", comparison),
+        memory_limit_bytes=largest_gpu_memory(places) if settings.check_memory else None,
     )
 
 

@@ -4,6 +4,7 @@ import math
 import os
 import shutil
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,20 +61,44 @@ def _cpu_limit() -> float:
         return math.inf
 
 
+def largest_gpu_memory(places: Sequence[Place]) -> int | None:
+    """Return the bytes of this machine's largest GPU; None if no place has one, or the driver does not say.
+
+    Of all GPUs, because ``CUDA_VISIBLE_DEVICES`` may count them in another order than the driver does.
+    """
+    if all(place.gpu is None for place in places):
+        return None
+    try:
+        answer = _ask_driver("--query-gpu=memory.total", "--format=csv,noheader,nounits") or ""
+    except DeviceError:
+        return None  # whoever named the GPUs did not need the driver so far
+    mebibytes = answer.splitlines()
+    is_told = bool(mebibytes) and all(line.strip().isdecimal() for line in mebibytes)
+    return max(map(int, mebibytes)) * 2**20 if is_told else None
+
+
 def _visible_gpus() -> list[str]:
     """Return the GPUs that the driver lists, or those that ``CUDA_VISIBLE_DEVICES`` leaves."""
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     if chosen is not None:
         return [gpu.strip() for gpu in chosen.split(",") if gpu.strip()]
+    return (_ask_driver("--query-gpu=index", "--format=csv,noheader") or "").split()
+
+
+def _ask_driver(*query: str) -> str | None:
+    """Return what nvidia-smi answers; None if there is none, or it fails.
+
+    Raises:
+        DeviceError: It does not answer.
+    """
     tool = shutil.which("nvidia-smi")
     if tool is None:
-        return []
-    query = [tool, "--query-gpu=index", "--format=csv,noheader"]
+        return None
     try:
-        answer = subprocess.run(query, capture_output=True, text=True, check=False, timeout=30)  # noqa: S603 - fixed words
+        answer = subprocess.run([tool, *query], capture_output=True, text=True, check=False, timeout=30)  # noqa: S603 - fixed words
     except subprocess.TimeoutExpired as error:
         raise DeviceError(
             "nvidia-smi did not answer within 30 s.",
             remedy="Check the driver; or name the GPUs in CUDA_VISIBLE_DEVICES, or run with --device cpu.",
         ) from error
-    return answer.stdout.split() if answer.returncode == 0 else []
+    return answer.stdout if answer.returncode == 0 else None

@@ -43,6 +43,8 @@ def test_schema_and_values_name_the_same_keys() -> None:
         ({"worker": {"gpus": 1}}, "gpus"),
         ({"worker": {"gpu": {"count": 0}}}, "count"),
         ({"worker": {"gpu": {"resource": "gpu"}}}, "resource"),
+        ({"worker": {"gpu": {"memory": "80 GB"}}}, "memory"),
+        ({"worker": {"gpu": {"checkMemory": None}}}, "checkMemory"),
         ({"worker": {"device": "tpu"}}, "device"),
         ({"worker": {"resources": {"request": {}}}}, "request"),
         ({"worker": {"extraEnv": [{"name": "A", "text": "b"}]}}, "text"),

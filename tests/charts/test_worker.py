@@ -41,6 +41,21 @@ def test_gpus_can_be_counted_without_being_used() -> None:
     assert device(release.find_pod("runner")) == "cpu"
 
 
+def test_the_memory_of_a_gpu_is_told_if_it_is_known() -> None:
+    assert render({"worker": {"gpu": {"memory": "80Gi"}}}).settings["gpu_memory"] == "80Gi"
+    assert render().settings["gpu_memory"] is None
+
+
+def test_arms_are_held_to_it_unless_that_is_switched_off() -> None:
+    told, default = (
+        read_env(main_container(release.find_pod("runner")))
+        for release in (render({"worker": {"gpu": {"checkMemory": False}}}), render())
+    )
+
+    assert told["FREEZE_BENCH_CHECK_MEMORY"] == "false"
+    assert "FREEZE_BENCH_CHECK_MEMORY" not in default
+
+
 def test_cuda_without_gpus_is_refused() -> None:
     with pytest.raises(helm_python.HelmError, match=r"worker\.device to cpu"):
         render({"plan": "demo", "worker": {"device": "cuda"}})

@@ -17,6 +17,7 @@ def test_settings_are_read_as_the_chart_wrote_them(tmp_path: Path) -> None:
         template_config_map="bench-freeze-bench-worker",
         num_threads=2,
         visible_paths=("/results", "/cache"),
+        gpu_memory="80Gi",
         has_hub_token=True,
         check_nodes=True,
     )
@@ -39,6 +40,7 @@ def test_templates_are_loaded_each_from_its_file(tmp_path: Path) -> None:
         ("release: bench", "release: Bench", "release: .*'Bench'"),
         ("num_threads: 2", "", "num_threads: Field required"),
         ("num_threads: 2", "num_threds: 2", "num_threds: Extra inputs are not permitted"),
+        ("gpu_memory: 80Gi", "gpu_memory: 80 GB", "gpu_memory: .*'80 GB'"),
         ("visible_paths: [/results, /cache]", "visible_paths: [results]", r"visible_paths\.0: .*'results'"),
     ],
 )

@@ -29,6 +29,7 @@ from flows.manifests import (
 from worker.contract.arms import Arm, BackboneSpec, Mode
 from worker.contract.config import Execution, PrepareConfig, PreparedBackbone, PreparedData, RunConfig, arm_training
 from worker.contract.errors import ConfigError, ExitCode
+from worker.contract.estimate import EstimateRequest
 from worker.contract.plan import DataSpec, TrainingSettings
 from worker.contract.records import slug
 from worker_templates import OWNER, PREPARE_POD, RUN_POD
@@ -307,6 +308,16 @@ def test_a_document_is_the_same_if_it_makes_the_same_in_the_same_place(
     for config in (run_config, prepare_config):
         other = config.model_copy(update={"execution": EXECUTION.model_copy(update=changed)})
         assert (document_hash(other) == document_hash(config)) is is_same
+
+
+def test_a_backbone_is_the_same_whatever_is_to_be_estimated_along_with_it(
+    run_config: RunConfig, prepare_config: PrepareConfig
+) -> None:
+    about = {"backbone": run_config.arm.backbone, "prepared_data": run_config.data}
+    request = EstimateRequest(modes=(Mode.LIVE,), seeds=(0, 1), training=run_config.training)
+    config = prepare_config.model_copy(update=about)
+
+    assert document_hash(config.model_copy(update={"estimate": request})) == document_hash(config)
 
 
 def test_another_experiment_is_another_document(run_config: RunConfig, prepare_config: PrepareConfig) -> None:

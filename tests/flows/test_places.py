@@ -1,12 +1,12 @@
 """How a machine is divided among workers."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from flows.executors.places import MAX_CPU_WORKERS, Place, available_cores, divide_machine
+from flows.executors.places import MAX_CPU_WORKERS, Place, available_cores, divide_machine, largest_gpu_memory
 
 
 @pytest.fixture
@@ -131,3 +131,39 @@ def test_the_older_form_of_the_containers_limit_is_read_too(
     monkeypatch.setattr("flows.executors.places._CGROUP_V1", tmp_path)
 
     assert available_cores() == (cores or len(os.sched_getaffinity(0)))
+
+
+@pytest.fixture
+def tell_memory(fake_driver: Path) -> Callable[[str], None]:
+    """Have nvidia-smi say how much memory the GPUs have."""
+
+    def tell(words: str) -> None:
+        fake_driver.write_text(
+            "#!/bin/sh\n"
+            '[ "$*" = "--query-gpu=memory.total --format=csv,noheader,nounits" ] || exit 2\n'
+            f"printf '{words}'\n",
+            "utf-8",
+        )
+
+    return tell
+
+
+@pytest.mark.parametrize("gpu", ["0", "1", "GPU-8f6c"])
+def test_memory_is_that_of_the_largest_gpu(tell_memory: Callable[[str], None], gpu: str) -> None:
+    tell_memory("24576\\n81559\\n")
+
+    assert largest_gpu_memory([Place(1, gpu)]) == 81559 * 2**20
+
+
+@pytest.mark.parametrize(("words", "gpu"), [("24576\\n", None), ("24576\\n[N/A]\\n", "0"), ("", "0")])
+def test_memory_is_not_known_without_gpus_or_where_the_driver_does_not_tell_all(
+    tell_memory: Callable[[str], None], words: str, gpu: str | None
+) -> None:
+    tell_memory(words)
+
+    assert largest_gpu_memory([Place(1, gpu)]) is None
+
+
+@pytest.mark.usefixtures("without_gpus")
+def test_without_a_driver_no_memory_is_known() -> None:
+    assert largest_gpu_memory([Place(1, "0")]) is None

@@ -4,9 +4,12 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from prefect.client.orchestration import get_client
+from prefect.exceptions import ObjectNotFound
 
 from flows.prefect_plugin import with_full_name
 
@@ -21,6 +24,8 @@ Prefect = Callable[..., str]
 @pytest.fixture
 def prefect(prefect_server: str, cli_environment: dict[str, str]) -> Prefect:
     """Run Prefect's command on a server that has no deployment, and return what it says."""
+    with get_client(sync_client=True) as client, suppress(ObjectNotFound):  # an earlier test may have left it
+        client.delete_deployment(client.read_deployment_by_name(NOT_FOUND.split("'")[1]).id)
 
     def run(command: list[str], cwd: Path, **environment: str) -> str:
         done = subprocess.run(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from flows.cluster_settings import KubernetesSettings
-from flows.preflight import ClusterFacts, check_cluster_plan
+from flows.preflight import GPU_MEMORY_LABEL, ClusterFacts, check_cluster_plan, find_gpu_memory
 from hub_server import HubServer
 from worker.contract.arms import Arm, BackboneSpec, Mode
 from worker.contract.errors import ConfigError
@@ -258,3 +258,41 @@ def test_everything_that_is_in_the_way_comes_in_one_message(check: Check, hub: H
     assert caught.value.problem.startswith("The plan 'Checked' cannot run on this cluster. Its pods do not see")
     for words in ("An arm asks for 1 nvidia.com/gpu", "the ResourceQuota 'team-quota'", "acme/gated is gated"):
         assert words in caught.value.problem
+
+
+def labelled_node(gpus: int, mebibytes: int | None) -> dict[str, Any]:
+    labels = {} if mebibytes is None else {GPU_MEMORY_LABEL: str(mebibytes)}
+    made = node(gpus)
+    return made | {"metadata": made["metadata"] | {"labels": labels}}
+
+
+@pytest.mark.parametrize(
+    ("text", "num_bytes"),
+    [("80Gi", 80 * 2**30), ("81559Mi", 81559 * 2**20), ("80G", 80 * 10**9), ("1.5Ti", 3 * 2**39), ("1000", 1000)],
+)
+def test_the_memory_of_a_gpu_is_what_the_chart_says(text: str, num_bytes: int) -> None:
+    facts = ClusterFacts(nodes=(labelled_node(1, 10),))
+
+    assert find_gpu_memory(make_settings(gpus_per_arm=1, gpu_memory=text), facts) == num_bytes
+
+
+@pytest.mark.parametrize(
+    ("nodes", "mebibytes"),
+    [
+        ([(1, 24576), (4, 81559)], 81559),
+        ([(0, 99999), (1, 24576)], 24576),  # it offers none of them
+        ([(1, 24576), (1, None)], None),  # one whose GPU may be of any size
+        ([(0, None), (1, 24576)], 24576),
+        ([], None),
+    ],
+)
+def test_or_else_that_of_the_largest_that_the_nodes_labels_tell(
+    nodes: list[tuple[int, int | None]], mebibytes: int | None
+) -> None:
+    facts = ClusterFacts(nodes=[labelled_node(*each) for each in nodes])
+
+    assert find_gpu_memory(make_settings(gpus_per_arm=1), facts) == (mebibytes * 2**20 if mebibytes else None)
+
+
+def test_arms_without_gpus_have_no_gpus_memory() -> None:
+    assert find_gpu_memory(make_settings(gpus_per_arm=0, gpu_memory="80Gi"), ClusterFacts()) is None

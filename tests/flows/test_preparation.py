@@ -58,6 +58,7 @@ class OtherStoreExecutor:
     def __init__(self, executor: LocalExecutor, results: Path) -> None:
         """Let the executor do the work."""
         self.execution: Execution = executor.execution
+        self.memory_limit_bytes: int | None = None
         self.workers_outlive_flow = False
         self._executor = executor
         self._results = str(results)
@@ -155,6 +156,25 @@ def test_data_that_is_not_in_the_cache_is_found_only_after_it_was_prepared(
     spec = BackboneSpec(source="tiny:llama")
     assert find_backbone(Asker(executor, plan), spec, prepared) is None
     assert not (tmp_path / "cache" / "backbones").exists()
+
+
+@pytest.mark.parametrize(("limit", "modes"), [(None, None), (2**30, {Mode.FROZEN, Mode.LIVE})])
+def test_what_arms_need_is_asked_only_where_they_are_held_to_a_limit(
+    executor: LocalExecutor, plan: Plan, tmp_path: Path, limit: int | None, modes: set[Mode] | None
+) -> None:
+    from tiny_repositories import make_repository  # noqa: PLC0415 - loads transformers
+
+    spec = BackboneSpec(source=str(make_repository(tmp_path / "llama", "llama")))
+    arms = tuple(arm.model_copy(update={"backbone": spec}) for arm in plan.arms)
+    asker = Asker(executor, plan.model_copy(update={"arms": arms}))
+    data = prepare_data(asker)
+    executor.memory_limit_bytes = limit
+
+    ready = prepare_backbone(asker, spec, data)
+
+    assert ready.backbone.model_type == "llama"
+    assert (ready.estimates and {arm.mode for arm in ready.estimates.arms}) == modes
+    assert files(tmp_path / "results") == []
 
 
 def test_data_that_cannot_be_used_is_the_plans_fault(executor: LocalExecutor, plan: Plan, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from worker.contract.config import (
     arm_training,
 )
 from worker.contract.errors import ConfigError, ExitCode
+from worker.contract.estimate import EstimateRequest
 from worker.contract.plan import DataSpec, TrainingSettings
 
 few_or_many = pytest.mark.parametrize("number", [FEW, pytest.param(MANY, marks=pytest.mark.full)])
@@ -84,6 +85,7 @@ prepare_configs = st.builds(
     backbone=st.just(BackboneSpec(source="acme/base")),
     prepared_data=prepared_data,
     only_look=st.booleans(),
+    estimate=st.none() | st.just(EstimateRequest(modes=tuple(Mode), seeds=(0, 3), training=TrainingSettings())),
     execution=executions,
 )
 configs = st.one_of(run_configs(), prepare_configs)

@@ -5,7 +5,7 @@ import torch
 
 from worker.contract.config import Execution
 from worker.contract.errors import DeviceError
-from worker.device import device_name, open_accelerator, package_versions
+from worker.device import device_name, package_versions, take_device
 
 
 def make_execution(device: str, num_threads: int = 0) -> Execution:
@@ -15,24 +15,24 @@ def make_execution(device: str, num_threads: int = 0) -> Execution:
 @pytest.mark.skipif(torch.cuda.is_available(), reason="says what happens where there is no GPU")
 def test_a_gpu_that_is_not_there_is_an_error_and_never_the_cpu_instead() -> None:
     with pytest.raises(DeviceError, match="told to use a GPU and torch sees none"):
-        open_accelerator(make_execution("cuda"))
+        take_device(make_execution("cuda"))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="says what happens where there is no GPU")
 def test_auto_is_the_cpu_where_there_is_no_gpu() -> None:
-    assert open_accelerator(make_execution("auto")).device.type == "cpu"
+    assert take_device(make_execution("auto")).type == "cpu"
 
 
 def test_the_cpu_is_the_cpu() -> None:
-    assert open_accelerator(make_execution("cpu")).device.type == "cpu"
+    assert take_device(make_execution("cpu")).type == "cpu"
 
 
 def test_threads_are_as_many_as_were_asked_for() -> None:
     before = torch.get_num_threads()
     try:
-        open_accelerator(make_execution("cpu", num_threads=3))
+        take_device(make_execution("cpu", num_threads=3))
         assert torch.get_num_threads() == 3
-        open_accelerator(make_execution("cpu", num_threads=0))
+        take_device(make_execution("cpu", num_threads=0))
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)

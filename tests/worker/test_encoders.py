@@ -18,12 +18,13 @@ from transformers import AutoTokenizer
 
 from tiny_architectures import ARCHITECTURES, make_model
 from worker.backbone import load_body, load_tokenizer, prepare_backbone
+from worker.batches import pad
 from worker.contract.arms import BackboneSpec, Mode
 from worker.contract.config import PreparedBackbone, PreparedData, RunConfig
 from worker.contract.errors import BackboneError
 from worker.contract.store import RunRecords
 from worker.model import PooledBackbone, num_parameters
-from worker.tokens import pad, tokenize
+from worker.tokens import tokenize
 
 NAMES = tuple(ARCHITECTURES)
 TEXTS = ["Minister says unicode goal", "Profit", "Striker scores a goal in the last minute of the league match"]

@@ -13,6 +13,7 @@ from transformers import AutoModel, AutoTokenizer
 
 from worker.arm_data import load_arm_features, load_arm_tokens
 from worker.backbone import load_body
+from worker.batches import batches_by_length
 from worker.checkpoint import CheckpointFolder
 from worker.contract.arms import Mode
 from worker.contract.config import PreparedBackbone, PreparedData, RunConfig
@@ -21,7 +22,6 @@ from worker.features import FeatureCache, FeatureOrigin, Features, extract_featu
 from worker.model import PooledBackbone, weights_hash
 from worker.monitor import Monitor
 from worker.splits import SPLITS
-from worker.tokens import batches_by_length
 
 CPU = torch.device("cpu")
 

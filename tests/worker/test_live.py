@@ -13,6 +13,7 @@ from accelerate import Accelerator
 from training_steps import make_update
 from worker.arm_data import load_arm_tokens, load_labelled_splits
 from worker.backbone import load_body
+from worker.batches import pad, split_batch
 from worker.contract.arms import Mode
 from worker.contract.config import RunConfig
 from worker.live import LiveSplits, LiveTrainer
@@ -103,6 +104,31 @@ def test_accuracy_counts_every_example_once_whatever_the_batches(
 
     assert evaluation.accuracy == 4 / 5
     assert evaluation.predicted_N.tolist() == predicted
+
+
+def test_a_batch_that_is_trained_in_parts_has_the_gradients_of_the_whole(
+    config: RunConfig, model: TextClassifier, splits: LiveSplits
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    lengths = [200, 3, 150, 20, 190, 5, 40, 60]
+    mixed = TokenizedTexts(tuple(torch.randint(3, 200, (n,), generator=generator) for n in lengths), 0)
+    target_N = torch.arange(8) % 4
+    settings = config.training.model_copy(update={"batch_size": 8, "max_grad_norm": 1e9})
+    mixed_splits = LiveSplits({**splits.texts, "train": mixed}, {**splits.targets, "train": target_N}, 512)
+    whole = pad(mixed, range(8))
+    model.train()
+    logits_BC = model(whole.ids_BT, whole.mask_BT)
+    loss = torch.nn.functional.cross_entropy(logits_BC, target_N)
+    loss.backward()
+    expected = [parameter.grad for parameter in model.parameters()]
+    model.zero_grad()
+    trainer = LiveTrainer(KEY, model, mixed_splits, settings, Accelerator(cpu=True))
+    (score,) = trainer.try_batch(1)
+
+    assert len(split_batch(mixed, range(8))) > 1
+    assert score.loss == pytest.approx(loss.item(), rel=1e-5)
+    assert score.accuracy == (logits_BC.argmax(dim=-1) == target_N).sum().item() / 8
+    torch.testing.assert_close([parameter.grad for parameter in model.parameters()], expected, rtol=1e-3, atol=1e-6)
 
 
 def test_scores_come_in_the_order_of_the_examples(config: RunConfig, model: TextClassifier, splits: LiveSplits) -> None:

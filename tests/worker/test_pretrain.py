@@ -11,13 +11,14 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
 
+from worker.batches import pad
 from worker.contract.arms import TINY_ARCHITECTURES
 from worker.contract.config import PreparedData
 from worker.data import load_split
 from worker.model import num_parameters, weights_hash
 from worker.pretrain import byte_tokenizer, pretrain_tiny, tiny_config
 from worker.tiny import PRETRAINING, SLIDING_WINDOW, SPECIFIC, tiny_recipe
-from worker.tokens import batches_by_length, tokenize
+from worker.tokens import tokenize
 
 CLASS_NAMES = {
     "qwen3": "Qwen3Model",
@@ -43,7 +44,7 @@ def pretrain(architecture: str, texts: list[str], folder: Path, steps: int, seed
 def language_model_loss(folder: Path, texts: list[str]) -> float:
     """Nats per token, with the head that is tied to the embedding."""
     model = AutoModelForCausalLM.from_pretrained(folder)
-    (batch,) = batches_by_length(tokenize(AutoTokenizer.from_pretrained(folder), texts, 64), 64 * len(texts))
+    batch = pad(tokenize(AutoTokenizer.from_pretrained(folder), texts, 64), range(len(texts)))
     labels_BT = batch.ids_BT.masked_fill(batch.mask_BT == 0, -100)
     with torch.no_grad():
         return float(model(input_ids=batch.ids_BT, attention_mask=batch.mask_BT, labels=labels_BT).loss)

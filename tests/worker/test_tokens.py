@@ -5,8 +5,6 @@ from typing import Any, NoReturn
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from transformers import CTRLTokenizer, PreTrainedTokenizerBase
 
 from tiny_tokenizers import make_tokenizer
@@ -14,7 +12,7 @@ from worker.contract.config import PreparedData
 from worker.contract.errors import BackboneError, DataError
 from worker.data import load_split
 from worker.pretrain import byte_tokenizer
-from worker.tokens import TokenizedTexts, batches_by_length, check_ids, load_tokens, pad, tokenize
+from worker.tokens import TokenizedTexts, check_ids, load_tokens, tokenize
 
 TEXTS = ["New treaty", "Striker scores a goal in the last minute of the league", "Profit"]
 
@@ -193,26 +191,3 @@ def test_tokens_on_disk_that_are_not_whole_are_made_again(tmp_path: Path, cache:
     path.write_bytes(path.read_bytes()[:-10])
 
     assert all(torch.equal(ids, other) for ids, other in zip(load().ids, made.ids, strict=True))
-
-
-def test_a_batch_is_padded_on_the_right_and_masked_there() -> None:
-    batch = pad(make_texts([2, 4, 1]), [2, 1])
-
-    assert batch.rows.tolist() == [2, 1]
-    assert batch.ids_BT.tolist() == [[1, 0, 0, 0], [1, 2, 3, 4]]
-    assert batch.mask_BT.tolist() == [[1, 0, 0, 0], [1, 1, 1, 1]]
-
-
-@given(st.lists(st.integers(1, 40), min_size=1, max_size=40), st.integers(1, 200))
-@settings(deadline=None, max_examples=60)
-def test_batches_cover_every_text_once_within_the_bound_and_the_longest_first(
-    lengths: list[int], tokens_per_batch: int
-) -> None:
-    batches = batches_by_length(make_texts(lengths), tokens_per_batch)
-    rows = torch.cat([batch.rows for batch in batches]).tolist()
-
-    assert sorted(rows) == list(range(len(lengths)))
-    assert [lengths[row] for row in rows] == sorted(lengths, reverse=True)
-    for batch in batches:
-        assert batch.ids_BT.numel() <= tokens_per_batch or len(batch.rows) == 1
-        assert batch.mask_BT.sum(dim=1).tolist() == [lengths[row] for row in batch.rows.tolist()]

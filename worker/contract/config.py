@@ -9,13 +9,14 @@ from pydantic import Field, model_validator
 
 from worker.contract.arms import Arm, BackboneKind, BackboneSpec, Mode, OwnCode
 from worker.contract.errors import ConfigError
+from worker.contract.estimate import EstimateRequest
 from worker.contract.plan import DataSpec, Seed, Seeds, TrainingSettings
 from worker.contract.records import Record, content_hash
 
 SCHEMA_VERSION: Final = 1
 """Version of every record in the results store. Raised when a reader of the old form would misread the new one."""
 
-RECIPE_VERSION = 2
+RECIPE_VERSION = 3
 """Version of the training code's results. Raised when the same settings give another curve than before, so that
 results of the old code are not reused."""
 
@@ -168,7 +169,8 @@ class RunConfig(Record):
 class PrepareConfig(Record):
     """What one worker fetches or makes before any arm runs: the data set, or one backbone.
 
-    The worker answers with a ``PreparedData`` or a ``PreparedBackbone`` at ``answer`` in the results store.
+    The worker answers with a ``PreparedData`` or a ``PreparedBackbone`` at ``answer`` in the results store. If it is
+    asked what the arms of a backbone will need, it answers that with ``BackboneEstimates`` at ``estimates_answer``.
     """
 
     kind: Literal["prepare"] = "prepare"
@@ -182,12 +184,25 @@ class PrepareConfig(Record):
         default=None, description="The data set, pinned: what a tiny backbone is pretrained on."
     )
     only_look: bool = Field(default=False, description="Answer null instead of fetching or making what is not there.")
+    estimate: EstimateRequest | None = Field(
+        default=None, description="What arms will do with the backbone; None estimates nothing."
+    )
     execution: Execution = Field(description="Where and with what.")
+
+    @property
+    def estimates_answer(self) -> str:
+        """Path of the estimates inside the results store: apart from the backbone, which every run config repeats."""
+        return f"{self.answer.removesuffix('.json')}-estimates.json"
 
     @model_validator(mode="after")
     def _check_prepared_data(self) -> "PrepareConfig":
-        if self.backbone is not None and self.prepared_data is None:
+        # What arms will need can be estimated before their data set is there: of its plan's numbers.
+        is_estimate = self.only_look and self.estimate is not None
+        if self.backbone is not None and self.prepared_data is None and not is_estimate:
             msg = "a backbone is prepared after its data set: prepared_data is missing"
+            raise ValueError(msg)
+        if self.estimate is not None and self.backbone is None:
+            msg = "estimate has no meaning for a data set: it is about the arms of a backbone"
             raise ValueError(msg)
         return self
 

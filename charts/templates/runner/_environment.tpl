@@ -11,6 +11,9 @@
 - {name: FREEZE_BENCH_WORKER_TEMPLATES, value: /etc/freeze-bench/worker}
 - {name: FREEZE_BENCH_PLAN, value: /etc/freeze-bench/plan/plan.toml}
 - {name: FREEZE_BENCH_DEVICE, value: {{ include "freeze-bench.device" . }}}
+{{- if not .Values.worker.gpu.checkMemory }}
+- {name: FREEZE_BENCH_CHECK_MEMORY, value: "false"}
+{{- end }}
 - {name: FREEZE_BENCH_RESULTS_PORT, value: "4280"}
 - {name: FREEZE_BENCH_METRICS_HOST, value: 0.0.0.0}
 - {name: FREEZE_BENCH_METRICS_PORT, value: "9464"}

@@ -25,6 +25,7 @@ metrics_port: 9464
 visible_paths: {{ include "freeze-bench.visiblePaths" . }}
 gpu_resource: {{ .Values.worker.gpu.resource | quote }}
 gpus_per_arm: {{ ternary (int .Values.worker.gpu.count) 0 $hasGpu }}
+gpu_memory: {{ .Values.worker.gpu.memory | default nil | toJson }}
 has_hub_token: {{ not (empty .Values.hub.existingSecret) }}
 check_nodes: {{ and .Values.rbac.create .Values.rbac.readNodes }}
 {{- end -}}

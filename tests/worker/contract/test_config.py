@@ -158,7 +158,7 @@ def test_every_seed_and_every_recipe_has_its_own_address() -> None:
 def test_the_form_that_is_hashed_is_fixed() -> None:
     identity = read_run().identity(0)
     document = {
-        "recipe_version": 2,
+        "recipe_version": 3,
         "mode": "live",
         "backbone_revision": "c" * 40,
         "data_digest": "d" * 64,
@@ -180,7 +180,7 @@ def test_the_form_that_is_hashed_is_fixed() -> None:
 
     assert identity.model_dump(mode="json") == document
     assert identity.address == content_hash(document)
-    assert identity.address == "21c882df926ea81092efbbcf83728d3c0a176061a633a44464b32138c7d6d9a2"
+    assert identity.address == "5f8d8fe27699f1c77ea14c58bbfeae0c6570b714a0365fb8be0b6cb0a88347e1"
 
 
 @given(

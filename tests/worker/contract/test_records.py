@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from estimates import make_estimate
 from worker.contract import results
 from worker.contract.arms import Arm, BackboneSpec, Mode
 from worker.contract.config import (
@@ -18,6 +19,7 @@ from worker.contract.config import (
     RunIdentity,
     SplitSizes,
 )
+from worker.contract.estimate import BackboneEstimates, EstimateRequest, Machine
 from worker.contract.lease import LeaseHolder
 from worker.contract.plan import DataSpec, Plan, TrainingSettings
 from worker.contract.records import MAX_SLUG_LENGTH, Record, canonical_json, content_hash, slug
@@ -53,7 +55,17 @@ PROOF = results.BackboneProof(
 PROGRESS = results.Progress(started_at=1.0, updated_at=2.0, num_updates=3, num_planned=4)
 FAILURE = results.Failure(exit_code=44, problem="It diverged.", remedy="Lower it.")
 HOLDER = LeaseHolder(token="0" * 32, host="here", process=7)
+ESTIMATE = make_estimate()
+REQUEST = EstimateRequest(modes=(Mode.FROZEN, Mode.LIVE), seeds=(3, 4), training=TRAINING)
+MACHINE = Machine(device="cuda", name="GPU", memory_bytes=80 * 2**30, flops_per_second=5e13)
 RECORDS: list[Record] = [
+    ESTIMATE,
+    ESTIMATE.memory,
+    ESTIMATE.flops,
+    ESTIMATE.largest_batch,
+    REQUEST,
+    MACHINE,
+    BackboneEstimates(machine=MACHINE, arms=(ESTIMATE,)),
     HOLDER,
     SPEC,
     ARM,
@@ -86,6 +98,7 @@ RECORDS: list[Record] = [
         data=DataSpec(source="news.csv"),
         backbone=SPEC,
         prepared_data=DATA,
+        estimate=REQUEST,
         execution=EXECUTION,
     ),
     results.EvalPoint(step=1, validation_accuracy=0.5, validation_loss=0.7, train_accuracy=0.25, train_loss=1.5),

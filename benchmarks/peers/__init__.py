@@ -1,0 +1,1 @@
+"""What people use instead, written as they write it and tuned: Trainer, a bare loop, encode-once."""

@@ -1,0 +1,1 @@
+"""The product's side of each claim, and the bounds that a machine sets."""
